@@ -6,5 +6,9 @@
 namespace gemlet::bind {
 
 void register_errors(pybind11::module_& m);
+void register_gguf(pybind11::module_& m);
+
+// gemlet._core.testing: what the tests reach that users do not.
+void register_testing_codec(pybind11::module_& testing);
 
 }  // namespace gemlet::bind
