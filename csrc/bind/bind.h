@@ -10,5 +10,6 @@ void register_gguf(pybind11::module_& m);
 
 // gemlet._core.testing: what the tests reach that users do not.
 void register_testing_codec(pybind11::module_& testing);
+void register_testing_kernels(pybind11::module_& testing);
 
 }  // namespace gemlet::bind
