@@ -99,6 +99,9 @@ struct Table {
   void (*scale)(float factor, int64_t n, float* x);
   void (*softcap)(float cap, int64_t n, float* x);   // x = cap * tanh(x / cap)
 
+  // Sum of exp(x - max), in kPhases partial sums.
+  float (*sum_exp)(const float* x, int64_t n, float max);
+
   void (*attend)(const AttendTile& tile);
   // Folds a tile's (max, sum, out) into the running ones; acc_max starts at -inf, acc_sum and acc_out at 0.
   void (*attend_merge)(const AttendTile& tile, float* acc_max, float* acc_sum, float* acc_out, int64_t ld);

@@ -65,6 +65,9 @@ void head_norm(Context& on, Rows<float> x, int64_t channels, const float* w, flo
 void gelu_mul(Context& on, Rows<float> gate, Rows<const float> up);
 void softcap(Context& on, float cap, Rows<float> x);
 
+// out[t] = log softmax(x row t)[targets[t]]
+void log_softmax_at(Context& on, Rows<const float> x, const int32_t* targets, float* out);
+
 // cos and sin of position * frequency, (T, C / 2) each.
 struct RopeTable {
   Buffer<float> cos, sin;

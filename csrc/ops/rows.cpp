@@ -53,6 +53,17 @@ void softcap(Context& on, float cap, Rows<float> x) {
   by_row(on, x.rows, [&](int64_t t) { on.kernels.softcap(cap, x.cols, x.row(t)); });
 }
 
+void log_softmax_at(Context& on, Rows<const float> x, const int32_t* targets, float* out) {
+  constexpr int64_t kPiece = 4096;   // float32 sums of pieces, added in double
+  on.team.run(x.rows, [&](int64_t t, int) {
+    const float* row = x.row(t);
+    const float max = *std::max_element(row, row + x.cols);
+    double sum = 0;
+    for (int64_t i = 0; i < x.cols; i += kPiece) sum += on.kernels.sum_exp(row + i, std::min(kPiece, x.cols - i), max);
+    out[t] = static_cast<float>(static_cast<double>(row[targets[t]]) - static_cast<double>(max) - std::log(sum));
+  });
+}
+
 void RopeTable::fill(Context& on, const std::vector<float>& frequencies, const int64_t* positions, int64_t count) {
   half = static_cast<int64_t>(frequencies.size());
   float* c = cos.reserve(count * half);

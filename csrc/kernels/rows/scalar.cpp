@@ -81,6 +81,12 @@ void softcap(float cap, int64_t n, float* x) {
   }
 }
 
+float sum_exp(const float* x, int64_t n, float max) {
+  float s[kPhases] = {};
+  for (int64_t i = 0; i < n; ++i) s[i % kPhases] += exp_fixed(x[i] - max);
+  return fold<kPhases>(s);
+}
+
 uint64_t read_stream(const uint8_t* p, size_t bytes) {
   uint64_t sums[4] = {};
   for (size_t i = 0; i + 32 <= bytes; i += 32)
@@ -113,6 +119,7 @@ void add_rows(Table& table) {
   table.rope = rope;
   table.scale = scale;
   table.softcap = softcap;
+  table.sum_exp = sum_exp;
   table.read_stream = read_stream;
   table.int8_stream = int8_stream;
 }

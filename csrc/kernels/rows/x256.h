@@ -158,6 +158,19 @@ inline void scale(float factor, int64_t n, float* x) {
   for (int64_t i = 0; i < n; ++i) x[i] *= factor;
 }
 
+inline float sum_exp(const float* x, int64_t n, float max) {
+  const __m256 most = _mm256_set1_ps(max);
+  __m256 sums = _mm256_setzero_ps();
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) sums = _mm256_add_ps(sums, exp8(_mm256_sub_ps(_mm256_loadu_ps(x + i), most)));
+  float s[8], rest[8] = {};
+  _mm256_storeu_ps(s, sums);
+  if (i < n) std::memcpy(rest, x + i, static_cast<size_t>(n - i) * sizeof(float));
+  _mm256_storeu_ps(rest, exp8(_mm256_sub_ps(_mm256_loadu_ps(rest), most)));
+  for (int64_t j = i; j < n; ++j) s[j % 8] += rest[j - i];
+  return fold8(_mm256_loadu_ps(s));
+}
+
 // ---- the machine's limits -----------------------------------------------------------------------------------------
 
 inline uint64_t read_stream(const uint8_t* p, size_t bytes) {
@@ -181,6 +194,7 @@ inline void add_all(Table& table) {
   table.rope = rope;
   table.scale = scale;
   table.softcap = softcap;
+  table.sum_exp = sum_exp;
   table.read_stream = read_stream;
 }
 
