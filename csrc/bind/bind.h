@@ -6,5 +6,6 @@
 namespace gemlet::bind {
 
 void register_errors(pybind11::module_& m);
+void register_tokenizer(pybind11::module_& m);
 
 }  // namespace gemlet::bind
