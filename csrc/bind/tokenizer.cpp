@@ -1,8 +1,6 @@
 // _core.Tokenizer and _core.Utf8Stream: text and ids across the boundary, the GIL released around the work.
 #include "text/tokenizer.h"
 
-#include <pybind11/stl.h>
-
 #include <memory>
 #include <string>
 #include <utility>
@@ -10,7 +8,9 @@
 
 #include "bind/bind.h"
 #include "bind/token_ids.h"
+#include "bind/vocabulary.h"
 #include "core/error.h"
+#include "formats/gguf.h"
 #include "text/utf8_stream.h"
 
 namespace py = pybind11;
@@ -56,28 +56,10 @@ py::str replaced(const std::string& bytes) {
   return py::reinterpret_steal<py::str>(text);
 }
 
-// A vocabulary made of Python's objects, for tests with tiny vocabularies.
-struct Arrays {
-  std::vector<std::string> pieces;
-  std::vector<float> scores;
-  std::vector<int32_t> kinds;
-};
-
-std::shared_ptr<Tokenizer> from_arrays(std::vector<py::bytes> pieces, std::vector<float> scores,
-                                       std::vector<int32_t> kinds, int32_t bos, bool add_space_prefix) {
-  auto arrays = std::make_shared<Arrays>(Arrays{{}, std::move(scores), std::move(kinds)});
-  for (const py::bytes& piece : pieces) arrays->pieces.emplace_back(piece);
-  const auto fits = [&](size_t size) { return size == 0 || size == pieces.size(); };
-  if (!fits(arrays->scores.size()) || !fits(arrays->kinds.size()))
-    throw BadArgument(cat("vocabulary: expected ", pieces.size(), " scores and kinds, got ", arrays->scores.size(),
-                          " and ", arrays->kinds.size()));
-  text::Vocabulary vocabulary;
-  vocabulary.pieces.assign(arrays->pieces.begin(), arrays->pieces.end());
-  vocabulary.scores = arrays->scores.empty() ? nullptr : arrays->scores.data();
-  vocabulary.kinds = arrays->kinds.empty() ? nullptr : arrays->kinds.data();
-  vocabulary.bos = bos;
-  vocabulary.add_space_prefix = add_space_prefix;
-  vocabulary.owner = arrays;
+std::shared_ptr<Tokenizer> open(const std::string& path) {
+  const py::gil_scoped_release released;
+  text::Vocabulary vocabulary = vocabulary_from(std::make_shared<const formats::Gguf>(formats::Gguf::open(path)));
+  // Python knows no const; every bound method is.
   return std::const_pointer_cast<Tokenizer>(std::shared_ptr<const Tokenizer>(Tokenizer::spm(std::move(vocabulary))));
 }
 
@@ -85,6 +67,7 @@ std::shared_ptr<Tokenizer> from_arrays(std::vector<py::bytes> pieces, std::vecto
 
 void register_tokenizer(py::module_& m) {
   py::class_<Tokenizer, std::shared_ptr<Tokenizer>>(m, "Tokenizer", "Text to token ids and back.")
+      .def(py::init(&open), py::arg("path"))
       .def_property_readonly("vocab_size", [](const Tokenizer& self) { return self.vocabulary().pieces.size(); })
       .def_property_readonly("bos", [](const Tokenizer& self) { return self.vocabulary().bos; })
       .def_property_readonly("eos", [](const Tokenizer& self) { return self.vocabulary().eos; })
@@ -115,8 +98,6 @@ void register_tokenizer(py::module_& m) {
           [](text::Utf8Stream& self, const py::bytes& data) { return py::str(self.push(std::string_view(data))); },
           py::arg("data"))
       .def("finish", [](text::Utf8Stream& self) { return py::str(self.finish()); });
-  m.def_submodule("testing").def("tokenizer_from_arrays", &from_arrays, py::arg("pieces"), py::arg("scores"),
-                                 py::arg("kinds"), py::arg("bos") = -1, py::arg("add_space_prefix") = false);
 }
 
 }  // namespace gemlet::bind
