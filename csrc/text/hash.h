@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <string_view>
 
 namespace gemlet::text {
 
@@ -13,7 +14,7 @@ struct ShortKey {
 };
 
 template <class Word>
-inline Word load(const char* from) {
+inline Word load(const void* from) {
   Word word;
   std::memcpy(&word, from, sizeof word);
   return word;
@@ -24,6 +25,13 @@ inline ShortKey short_key(const char* data, size_t size) {  // size in [1, 16]; 
   if (size >= 4) return {load<uint32_t>(data), load<uint32_t>(data + size - 4)};
   const auto at = [&](size_t i) { return static_cast<uint64_t>(static_cast<uint8_t>(data[i])); };
   return {at(0) | at(size / 2) << 8U | at(size - 1) << 16U, 0};
+}
+
+inline bool equal(std::string_view a,
+                  std::string_view b) {  // neither empty; nearly all are short, and a call costs more
+  if (a.size() != b.size()) return false;
+  const ShortKey left = short_key(a.data(), a.size()), right = short_key(b.data(), b.size());
+  return left.low == right.low && left.high == right.high && (a.size() <= 16 || a == b);
 }
 
 inline uint64_t mix(uint64_t a, uint64_t b) {

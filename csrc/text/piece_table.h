@@ -27,7 +27,7 @@ class PieceTable {
       if (slot == 0) return -1;
       if ((slot & ~id_mask_) != tag) continue;
       const uint32_t id = (slot & id_mask_) - 1;
-      if (pieces_[id] == piece) return static_cast<int32_t>(id);
+      if (equal(pieces_[id], piece)) return static_cast<int32_t>(id);
     }
   }
   size_t longest() const { return longest_; }  // bytes of the longest piece

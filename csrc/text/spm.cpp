@@ -21,6 +21,7 @@
 namespace gemlet::text {
 namespace {
 
+constexpr std::string_view kDigits = "0123456789ABCDEF";
 constexpr size_t kMaxText = size_t{1} << 30U;  // symbols count in 32 bits, and a space grows to three bytes
 
 // Ranks rise as scores fall; both zeros are one score. Never the highest number, which means "no merge".
@@ -29,9 +30,14 @@ uint32_t rank_of(float score) {
   return (bits & 0x80000000U) != 0 ? bits : ~bits & 0x7FFFFFFFU;
 }
 
-std::string byte_name(unsigned byte) {
-  constexpr std::string_view kDigits = "0123456789ABCDEF";
-  return {'<', '0', 'x', kDigits[byte >> 4U], kDigits[byte & 15U], '>'};
+std::string byte_name(unsigned byte) { return {'<', '0', 'x', kDigits[byte >> 4U], kDigits[byte & 15U], '>'}; }
+
+// The byte that a byte piece stands for: of '<0x0A>', or the piece itself; -1 if it is neither.
+int byte_value(std::string_view piece) {
+  if (piece.size() == 1) return static_cast<uint8_t>(piece[0]);
+  if (piece.size() != 6 || piece.substr(0, 3) != "<0x" || piece[5] != '>') return -1;
+  const size_t high = kDigits.find(piece[3]), low = kDigits.find(piece[4]);
+  return high == std::string_view::npos || low == std::string_view::npos ? -1 : static_cast<int>(high * 16 + low);
 }
 
 class SpmTokenizer final : public Tokenizer {
@@ -48,10 +54,10 @@ class SpmTokenizer final : public Tokenizer {
   struct Work;  // what one call of encode needs beside the ids
 
   size_t count() const { return vocabulary_.pieces.size(); }
-  void check() const;
+  std::vector<int32_t> check() const;  // the ids of user-defined pieces, once everything else is sound
   void find_bytes();
-  std::vector<int32_t> special_ids(bool control) const;
-  float score(size_t id) const { return load<float>(reinterpret_cast<const char*>(vocabulary_.scores + id)); }
+  const SpecialMatcher& all_specials() const;
+  float score(size_t id) const { return load<float>(vocabulary_.scores + id); }
   PieceKind kind_at(size_t id) const;
   int32_t start(std::string_view character) const;
   Pair merge(const char* data, size_t size) const;
@@ -97,27 +103,32 @@ SpmTokenizer::SpmTokenizer(Vocabulary vocabulary)
     : vocabulary_(std::move(vocabulary)),
       table_(vocabulary_.pieces),
       splitter_(vocabulary_.pieces),
-      user_defined_(vocabulary_.pieces, special_ids(false)) {
-  check();
+      user_defined_(vocabulary_.pieces, check()) {
   find_bytes();
   for (size_t c = 0; c < ascii_.size(); ++c) ascii_[c] = table_.find(std::string(1, static_cast<char>(c)));
   mark_ = table_.find(kSpaceMark);
 }
 
-void SpmTokenizer::check() const {
+std::vector<int32_t> SpmTokenizer::check() const {
   if (count() == 0) throw BadFile("vocabulary: expected pieces, got none");
   if (vocabulary_.scores == nullptr) throw BadFile("vocabulary: expected a score for every piece, got no scores");
-  for (size_t id = 0; id < count(); ++id) {
-    if (std::isnan(score(id))) throw BadFile(cat("vocabulary: piece ", id, ": expected a number as score, got NaN"));
-    if (vocabulary_.kinds == nullptr) continue;
-    const auto kind = load<int32_t>(reinterpret_cast<const char*>(vocabulary_.kinds + id));
-    if (kind < 1 || kind > 6) throw BadFile(cat("vocabulary: piece ", id, ": expected a kind from 1 to 6, got ", kind));
-  }
   const std::pair<const char*, int32_t> marks[] = {
       {"bos", vocabulary_.bos}, {"eos", vocabulary_.eos}, {"unknown", vocabulary_.unk}, {"padding", vocabulary_.pad}};
   for (const auto& [name, id] : marks)
     if (id < -1 || id >= static_cast<int64_t>(count()))
       throw BadFile(cat("vocabulary: ", name, " id ", id, ": expected -1 (none) to ", count() - 1));
+  std::vector<int32_t> user_defined;
+  for (size_t id = 0; id < count(); ++id) {
+    if (std::isnan(score(id))) throw BadFile(cat("vocabulary: piece ", id, ": expected a number as score, got NaN"));
+    const int32_t kind = vocabulary_.kinds == nullptr ? 1 : load<int32_t>(vocabulary_.kinds + id);
+    if (kind == static_cast<int32_t>(PieceKind::Normal)) continue;
+    if (kind < 1 || kind > 6) throw BadFile(cat("vocabulary: piece ", id, ": expected a kind from 1 to 6, got ", kind));
+    if (kind == static_cast<int32_t>(PieceKind::UserDefined)) user_defined.push_back(static_cast<int32_t>(id));
+    if (kind == static_cast<int32_t>(PieceKind::Byte) && byte_value(vocabulary_.pieces[id]) < 0)
+      throw BadFile(cat("vocabulary: piece ", id, " is of kind byte: expected a name like '<0x0A>', got ",
+                        quoted(vocabulary_.pieces[id])));
+  }
+  return user_defined;
 }
 
 void SpmTokenizer::find_bytes() {
@@ -130,32 +141,27 @@ void SpmTokenizer::find_bytes() {
       throw BadFile(cat("vocabulary: expected a piece '", name, "' for characters without a piece of their own; ",
                         "this vocabulary has no byte fallback"));
   }
-  if (vocabulary_.kinds == nullptr) return;
-  for (size_t id = 0; id < count(); ++id)
-    if (kind_at(id) == PieceKind::Byte &&
-        std::find(bytes_.begin(), bytes_.end(), static_cast<int32_t>(id)) == bytes_.end())
-      throw BadFile(cat("vocabulary: piece ", id, " is of kind byte: expected a name like '<0x0A>', got ",
-                        quoted(vocabulary_.pieces[id])));
 }
 
-std::vector<int32_t> SpmTokenizer::special_ids(bool control) const {
-  std::vector<int32_t> ids;
-  for (size_t id = 0; id < count() && vocabulary_.kinds != nullptr; ++id) {
-    const PieceKind kind = kind_at(id);
-    if (kind == PieceKind::UserDefined || (control && (kind == PieceKind::Control || kind == PieceKind::Unknown)))
-      ids.push_back(static_cast<int32_t>(id));
-  }
-  return ids;
+// Control pieces are thousands, and most texts are encoded without them: found and sorted when first asked for.
+const SpecialMatcher& SpmTokenizer::all_specials() const {
+  std::call_once(all_once_, [this] {
+    std::vector<int32_t> ids;
+    for (size_t id = 0; id < count(); ++id) {
+      const PieceKind kind = kind_at(id);
+      if (kind == PieceKind::UserDefined || kind == PieceKind::Control || kind == PieceKind::Unknown)
+        ids.push_back(static_cast<int32_t>(id));
+    }
+    all_ = std::make_unique<SpecialMatcher>(vocabulary_.pieces, std::move(ids));
+  });
+  return *all_;
 }
 
 PieceKind SpmTokenizer::kind_at(size_t id) const {
-  if (vocabulary_.kinds == nullptr) {  // then a byte piece is known by its name alone
-    const std::string_view text = vocabulary_.pieces[id];
-    const bool named = text.size() == 6 && text.substr(0, 3) == "<0x" && text.back() == '>';
-    const bool byte = named && std::find(bytes_.begin(), bytes_.end(), static_cast<int32_t>(id)) != bytes_.end();
-    return byte ? PieceKind::Byte : PieceKind::Normal;
-  }
-  return static_cast<PieceKind>(load<int32_t>(reinterpret_cast<const char*>(vocabulary_.kinds + id)));
+  if (vocabulary_.kinds != nullptr) return static_cast<PieceKind>(load<int32_t>(vocabulary_.kinds + id));
+  // Then a byte piece is known by its name alone.
+  const std::string_view text = vocabulary_.pieces[id];
+  return text.size() > 1 && byte_value(text) >= 0 ? PieceKind::Byte : PieceKind::Normal;
 }
 
 PieceKind SpmTokenizer::kind(int32_t id) const {
@@ -174,10 +180,8 @@ std::string SpmTokenizer::piece(int32_t id, bool special) const {
       return special ? text : std::string();
     case PieceKind::UserDefined:
       return text;  // matched in raw text, so already written as the text has it
-    case PieceKind::Byte: {
-      const auto byte = std::find(bytes_.begin(), bytes_.end(), id) - bytes_.begin();
-      return {static_cast<char>(byte)};
-    }
+    case PieceKind::Byte:
+      return {static_cast<char>(byte_value(text))};
     case PieceKind::Normal:
     case PieceKind::Unused:
       break;
@@ -240,15 +244,10 @@ void SpmTokenizer::encode(std::string_view text, bool add_bos, bool parse_specia
   if (text.size() > kMaxText)
     throw BadArgument(cat("text of ", text.size(), " bytes: expected at most ", kMaxText, "; encode it in parts"));
   if (add_bos && vocabulary_.bos >= 0) ids.push_back(vocabulary_.bos);
-  const SpecialMatcher* specials = &user_defined_;
-  if (parse_special) {
-    std::call_once(all_once_,
-                   [this] { all_ = std::make_unique<SpecialMatcher>(vocabulary_.pieces, special_ids(true)); });
-    specials = all_.get();
-  }
+  const SpecialMatcher& specials = parse_special ? all_specials() : user_defined_;
   Work work(*this, text.size(), ids);
   for (size_t begin = 0; begin < text.size();) {
-    const SpecialMatcher::Match match = specials->next(text, begin);
+    const SpecialMatcher::Match match = specials.next(text, begin);
     const std::string_view fragment = text.substr(begin, match.begin - begin);
     // The space that some vocabularies want before a text is wanted again after each special piece.
     if (!fragment.empty())
