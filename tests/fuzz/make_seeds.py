@@ -1,4 +1,4 @@
-"""Seeds for the GGUF fuzz target: python make_seeds.py FOLDER. Small sound files, one for each thing a file may hold."""
+"""Seeds for the GGUF fuzz target: python make_seeds.py FOLDER. Small sound files, one for each thing one may hold."""
 
 from __future__ import annotations
 
