@@ -7,7 +7,7 @@
 
 namespace gemlet::formats {
 
-std::string quoted(std::string_view name) {
+std::string printable(std::string_view name) {
   constexpr size_t kLongest = 96;
   constexpr char kHex[] = "0123456789abcdef";
   std::string out = "'";
@@ -26,7 +26,7 @@ std::string quoted(std::string_view name) {
 }
 
 void ByteCursor::refuse(const std::string& problem) const {
-  const std::string subject = name_.empty() ? std::string(what_) : cat(what_, " ", quoted(name_));
+  const std::string subject = name_.empty() ? std::string(what_) : cat(what_, " ", printable(name_));
   throw BadFile(cat("gguf: '", label_, "': ", subject, ": ", problem));
 }
 

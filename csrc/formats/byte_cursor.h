@@ -14,7 +14,7 @@ namespace gemlet::formats {
 static_assert(std::endian::native == std::endian::little, "files are little-endian and are read in place");
 
 // A name from a file, fit for a message: in quotes, bytes outside printable ASCII escaped, long ones cut.
-std::string quoted(std::string_view name);
+std::string printable(std::string_view name);
 
 class ByteCursor {
  public:

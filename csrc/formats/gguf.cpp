@@ -25,7 +25,7 @@ Index index_metadata(const Metadata& metadata, const std::string& path) {
   index.reserve(metadata.size());
   for (size_t i = 0; i < metadata.size(); ++i)
     if (!index.emplace(metadata[i].first, i).second)
-      refuse(path, cat("metadata ", quoted(metadata[i].first), ": expected one entry, got a second; the file is damaged"));
+      refuse(path, cat("metadata ", printable(metadata[i].first), ": expected one entry, got a second; the file is damaged"));
   return index;
 }
 
@@ -136,7 +136,7 @@ void Gguf::index_tensors() {
   tensor_index_.reserve(tensors_.size());
   for (size_t i = 0; i < tensors_.size(); ++i)
     if (!tensor_index_.emplace(tensors_[i].name, i).second)
-      refuse(path_, cat("tensor ", quoted(tensors_[i].name), ": expected one of this name, got a second; the file is damaged"));
+      refuse(path_, cat("tensor ", printable(tensors_[i].name), ": expected one of this name, got a second; the file is damaged"));
 }
 
 const Value* Gguf::find(std::string_view key) const {
@@ -152,7 +152,7 @@ const TensorInfo* Gguf::tensor(std::string_view name) const {
 const Value& Gguf::require(const std::string& key, const char* wanted) const {
   const Value* value = find(key);
   if (value == nullptr)
-    refuse(path_, cat("metadata ", quoted(key), ": expected ", wanted, ", got nothing; convert the model again"));
+    refuse(path_, cat("metadata ", printable(key), ": expected ", wanted, ", got nothing; convert the model again"));
   return *value;
 }
 
@@ -160,7 +160,7 @@ int64_t Gguf::require_int(const std::string& key) const {
   const Value& value = require(key, "an integer");
   const std::optional<int64_t> got = value.is_array || value.type == ValueType::Bool ? std::nullopt : value.as_int();
   if (!got)
-    refuse(path_, cat("metadata ", quoted(key), ": expected an integer below 2^63, got ", value.is_array ? "an array of " : "",
+    refuse(path_, cat("metadata ", printable(key), ": expected an integer below 2^63, got ", value.is_array ? "an array of " : "",
                       name_of(value.type), "; convert the model again"));
   return *got;
 }
@@ -169,7 +169,7 @@ double Gguf::require_float(const std::string& key) const {
   const Value& value = require(key, "a number");
   const std::optional<double> got = value.is_array ? std::nullopt : value.as_float();
   if (!got)
-    refuse(path_, cat("metadata ", quoted(key), ": expected a number, got ", value.is_array ? "an array of " : "",
+    refuse(path_, cat("metadata ", printable(key), ": expected a number, got ", value.is_array ? "an array of " : "",
                       name_of(value.type), "; convert the model again"));
   return *got;
 }
@@ -178,7 +178,7 @@ std::string_view Gguf::require_string(const std::string& key) const {
   const Value& value = require(key, "a string");
   const std::optional<std::string_view> got = value.as_string();
   if (!got)
-    refuse(path_, cat("metadata ", quoted(key), ": expected a string, got ", value.is_array ? "an array of " : "",
+    refuse(path_, cat("metadata ", printable(key), ": expected a string, got ", value.is_array ? "an array of " : "",
                       name_of(value.type), "; convert the model again"));
   return *got;
 }

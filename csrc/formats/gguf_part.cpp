@@ -38,7 +38,7 @@ struct Placed {
   if (got.substr(0, 2) == "PK") hint = "; this is an archive or a PyTorch file: convert the model to GGUF";
   if (got == "ggml" || got == "lmgg" || got == "ggjt" || got == "tjgg")
     hint = "; this is a format older than GGUF: convert the model again";
-  in.refuse(cat("expected a GGUF file, which begins with 'GGUF', got ", quoted(got), hint));
+  in.refuse(cat("expected a GGUF file, which begins with 'GGUF', got ", printable(got), hint));
 }
 
 Counts read_header(ByteCursor& in) {
@@ -138,7 +138,7 @@ void read_shape(ByteCursor& in, TensorInfo& tensor, std::string_view label) {
   const auto type = in.number<uint32_t>();
   const codec::TypeInfo* known = codec::find(type);
   if (known == nullptr)
-    throw UnsupportedModel(cat("gguf: '", label, "': tensor ", quoted(tensor.name), ": type ", type, " (", unread_type(type),
+    throw UnsupportedModel(cat("gguf: '", label, "': tensor ", printable(tensor.name), ": type ", type, " (", unread_type(type),
                                ") is not one that gemlet reads; use a file in Q4_K_M, Q8_0, MXFP4, BF16 or the like"));
   tensor.type = known->type;
   const int64_t row = tensor.shape.front();
@@ -207,7 +207,7 @@ void place_tensors(ByteCursor& in, const uint8_t* bytes, uint64_t alignment, std
     const TensorInfo& before = part.tensors[placed[i - 1].index];
     if (placed[i - 1].offset + before.bytes <= placed[i].offset) continue;
     in.reading("tensor", part.tensors[placed[i].index].name);
-    in.refuse(cat("expected its data after that of ", quoted(before.name), ", got an overlap; the file is damaged"));
+    in.refuse(cat("expected its data after that of ", printable(before.name), ", got an overlap; the file is damaged"));
   }
 }
 
