@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 
 #include "bind/bind.h"
+#include "bind/stream.h"
 #include "engine/generate.h"
 
 namespace py = pybind11;
@@ -10,7 +11,6 @@ namespace gemlet::bind {
 namespace {
 
 using engine::Event;
-using engine::GenerateJob;
 using engine::GenerateOptions;
 
 py::list logprobs_of(const Event& event) {
@@ -45,12 +45,12 @@ py::dict dict_of(const Event& event) {
   return d;
 }
 
-py::object next(GenerateJob& job, int timeout_ms) {
+py::object next(Stream& stream, int timeout_ms) {
   Event event;
   bool got = false;
   {
     const py::gil_scoped_release released;
-    got = job.next(timeout_ms, event);
+    got = stream.job().next(timeout_ms, event);
   }
   return got ? py::object(dict_of(event)) : py::object(py::none());
 }
@@ -82,9 +82,9 @@ void register_generate(py::module_& m) {
   option(options, "seed", &sampling::Options::seed);
   option(options, "logprobs", &sampling::Options::logprobs);
 
-  py::class_<GenerateJob, std::shared_ptr<GenerateJob>>(m, "Stream", "One generation under way.")
+  py::class_<Stream>(m, "Stream", "One generation under way.")
       .def("next", &next, py::arg("timeout_ms"))
-      .def("cancel", [](GenerateJob& job) { job.cancel(); });
+      .def("cancel", [](Stream& stream) { stream.job().cancel(); });
 }
 
 }  // namespace gemlet::bind

@@ -4,6 +4,7 @@
 
 #include "bind/array.h"
 #include "bind/bind.h"
+#include "bind/stream.h"
 #include "bind/token_ids.h"
 #include "bind/wait.h"
 #include "engine/evaluate.h"
@@ -67,7 +68,7 @@ py::array_t<float> logits(const std::shared_ptr<Engine>& e, const py::object& id
     for (size_t i = 0; i < tokens.size(); ++i) wanted.push_back(static_cast<int64_t>(i));
   }
   py::array_t<float> y = out<float>({static_cast<int64_t>(wanted.size()), e->decoder().config().vocabulary});
-  run(e, std::make_shared<engine::LogitsJob>(e, std::move(tokens), std::move(wanted), y.mutable_data()));
+  run(e, std::make_shared<engine::LogitsJob>(*e, std::move(tokens), std::move(wanted), y.mutable_data()));
   return y;
 }
 
@@ -75,7 +76,7 @@ py::array_t<float> hidden(const std::shared_ptr<Engine>& e, const py::object& id
   std::vector<int32_t> tokens = ids_from(ids);
   py::array_t<float> y = out<float>(
       {static_cast<int64_t>(layers.size()), static_cast<int64_t>(tokens.size()), e->decoder().config().width});
-  run(e, std::make_shared<engine::HiddenJob>(e, std::move(tokens), layers, y.mutable_data()));
+  run(e, std::make_shared<engine::HiddenJob>(*e, std::move(tokens), layers, y.mutable_data()));
   return y;
 }
 
@@ -83,15 +84,15 @@ py::array_t<float> score(const std::shared_ptr<Engine>& e, const py::object& ids
   std::vector<int32_t> tokens = ids_from(ids);
   const auto total = static_cast<int64_t>(tokens.size());
   py::array_t<float> y = out<float>({std::max<int64_t>(0, total - std::max<int64_t>(first, 0))});
-  run(e, std::make_shared<engine::ScoreJob>(e, std::move(tokens), first, y.mutable_data()));
+  run(e, std::make_shared<engine::ScoreJob>(*e, std::move(tokens), first, y.mutable_data()));
   return y;
 }
 
-std::shared_ptr<engine::GenerateJob> generate(const std::shared_ptr<Engine>& e, const py::object& ids,
-                                              const engine::GenerateOptions& options) {
-  auto job = std::make_shared<engine::GenerateJob>(e, ids_from(ids), options);
+std::unique_ptr<Stream> generate(const std::shared_ptr<Engine>& e, const py::object& ids,
+                                 const engine::GenerateOptions& options) {
+  auto job = std::make_shared<engine::GenerateJob>(*e, ids_from(ids), options);
   e->scheduler().submit(job);
-  return job;
+  return std::make_unique<Stream>(e, std::move(job));
 }
 
 void close(Engine& e) {

@@ -12,6 +12,7 @@
 #include <exception>
 #include <fstream>
 #include <mutex>
+#include <utility>
 
 #include "core/error.h"
 
@@ -51,6 +52,20 @@ double cgroup_quota() {
   return tightest;
 }
 
+// The new value of `word` once it is no longer `old`: spins for about 20 microseconds, then sleeps.
+template <class T>
+T wait_for_change(const std::atomic<T>& word, T old) {
+  for (int spin = 0; spin < 1000; ++spin) {
+    const T now = word.load(std::memory_order_acquire);
+    if (now != old) return now;
+#ifdef GEMLET_X86
+    __builtin_ia32_pause();
+#endif
+  }
+  word.wait(old, std::memory_order_acquire);
+  return word.load(std::memory_order_acquire);
+}
+
 }  // namespace
 
 CpuBudget cpu_budget() {
@@ -73,29 +88,80 @@ CpuBudget cpu_budget() {
   return budget;
 }
 
+void Team::region_erased(void (*call)(const void*), const void* body) const {
+  if (threads_ == 1 || open_) {
+    call(body);
+    return;
+  }
+  open_ = true;
+  closing_ = false;
+  std::exception_ptr failure;
+  const uint32_t before = round_.load(std::memory_order_relaxed);
+#pragma omp parallel num_threads(threads_)
+  {
+    if (omp_get_thread_num() == 0) {
+      active_ = omp_get_num_threads();
+      try {
+        call(body);
+      } catch (...) {
+        failure = std::current_exception();
+      }
+      close_region();
+    } else {
+      serve(omp_get_thread_num(), before);
+    }
+  }
+  open_ = false;
+  if (failure) std::rethrow_exception(failure);
+}
+
+void Team::close_region() const {
+  closing_.store(true, std::memory_order_relaxed);
+  round_.fetch_add(1, std::memory_order_release);
+  round_.notify_all();
+}
+
+// A worker: wait for a new round, help with it, say so, until the region closes. Rounds cannot be missed: the next one is
+// published only after every worker has left the last.
+void Team::serve(int worker, uint32_t seen) const {
+  for (;;) {
+    seen = wait_for_change(round_, seen);
+    if (closing_.load(std::memory_order_relaxed)) return;
+    work_on(worker);
+    busy_.fetch_sub(1, std::memory_order_release);
+    busy_.notify_one();
+  }
+}
+
+void Team::work_on(int worker) const {
+  try {
+    for (int64_t i = next_.fetch_add(1, std::memory_order_relaxed); i < count_;
+         i = next_.fetch_add(1, std::memory_order_relaxed))
+      call_(work_, i, worker);
+  } catch (...) {
+    const std::lock_guard<std::mutex> lock(failure_mutex_);
+    if (!failure_) failure_ = std::current_exception();
+    next_.store(count_, std::memory_order_relaxed);
+  }
+}
+
 void Team::run_erased(int64_t count, Erased call, const void* work) const {
-  const int workers = static_cast<int>(std::min<int64_t>(threads_, count));
-  if (workers <= 1) {
+  if (threads_ == 1 || count <= 1) {
     for (int64_t i = 0; i < count; ++i) call(work, i, 0);
     return;
   }
-  std::atomic<int64_t> next{0};
-  std::exception_ptr failure;
-  std::mutex failure_mutex;
-#pragma omp parallel num_threads(workers)
-  {
-    const int worker = omp_get_thread_num();
-    try {
-      for (int64_t i = next.fetch_add(1, std::memory_order_relaxed); i < count;
-           i = next.fetch_add(1, std::memory_order_relaxed))
-        call(work, i, worker);
-    } catch (...) {
-      const std::lock_guard<std::mutex> lock(failure_mutex);
-      if (!failure) failure = std::current_exception();
-      next.store(count, std::memory_order_relaxed);
-    }
+  if (!open_) {
+    region([&] { run_erased(count, call, work); });
+    return;
   }
-  if (failure) std::rethrow_exception(failure);
+  call_ = call, work_ = work, count_ = count;
+  next_.store(0, std::memory_order_relaxed);
+  busy_.store(active_ - 1, std::memory_order_relaxed);
+  round_.fetch_add(1, std::memory_order_release);
+  round_.notify_all();
+  work_on(0);
+  for (int left = busy_.load(std::memory_order_acquire); left != 0;) left = wait_for_change(busy_, left);
+  if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
 }  // namespace gemlet

@@ -8,27 +8,29 @@
 
 namespace gemlet::engine {
 
-ReadJob::ReadJob(std::shared_ptr<Engine> engine, std::vector<int32_t> ids)
-    : engine_(std::move(engine)), ids_(std::move(ids)), cache_(engine_->new_cache()) {
-  engine_->check_ids(ids_);
+ReadJob::ReadJob(Engine& engine, std::vector<int32_t> ids)
+    : engine_(engine), ids_(std::move(ids)), cache_(engine_.new_cache()) {
+  engine_.check_ids(ids_);
 }
 
-ReadJob::~ReadJob() { engine_->cache_bytes -= counted_; }
+ReadJob::~ReadJob() { engine_.cache_bytes -= counted_; }
 
 bool ReadJob::step() {
   const int64_t first = cache_.length(), total = static_cast<int64_t>(ids_.size());
   const int64_t count = std::min(kBlockTokens, total - first);
-  engine_->decoder().forward(engine_->on(), ids_.data() + first, count, cache_, engine_->state(), tap(first));
-  take(first, count);
-  engine_->cache_bytes += static_cast<int64_t>(cache_.bytes()) - counted_;
+  engine_.on().team.region([&] {
+    engine_.decoder().forward(engine_.on(), ids_.data() + first, count, cache_, engine_.state(), tap(first));
+    take(first, count);
+  });
+  engine_.cache_bytes += static_cast<int64_t>(cache_.bytes()) - counted_;
   counted_ = static_cast<int64_t>(cache_.bytes());
-  engine_->note_scratch();
+  engine_.note_scratch();
   return cache_.length() == total;
 }
 
-LogitsJob::LogitsJob(std::shared_ptr<Engine> engine, std::vector<int32_t> ids, std::vector<int64_t> positions,
+LogitsJob::LogitsJob(Engine& engine, std::vector<int32_t> ids, std::vector<int64_t> positions,
                      float* out)
-    : ReadJob(std::move(engine), std::move(ids)), positions_(std::move(positions)), out_(out) {
+    : ReadJob(engine, std::move(ids)), positions_(std::move(positions)), out_(out) {
   const auto total = static_cast<int64_t>(this->ids().size());
   for (const int64_t p : positions_)
     if (p < 0 || p >= total) throw BadArgument(cat("positions: ", p, " is outside the sequence, 0 to ", total - 1));
@@ -57,8 +59,8 @@ void LogitsJob::take(int64_t first, int64_t count) {
   flush();
 }
 
-HiddenJob::HiddenJob(std::shared_ptr<Engine> engine, std::vector<int32_t> ids, std::vector<int64_t> layers, float* out)
-    : ReadJob(std::move(engine), std::move(ids)), layers_(std::move(layers)), out_(out) {
+HiddenJob::HiddenJob(Engine& engine, std::vector<int32_t> ids, std::vector<int64_t> layers, float* out)
+    : ReadJob(engine, std::move(ids)), layers_(std::move(layers)), out_(out) {
   const auto most = static_cast<int64_t>(this->engine().decoder().config().layers.size());
   for (const int64_t layer : layers_)
     if (layer < 0 || layer > most)
@@ -90,8 +92,8 @@ void HiddenJob::take(int64_t first, int64_t count) {
       std::memcpy(at(slot, first), h.data, static_cast<size_t>(h.rows * h.cols) * sizeof(float));
 }
 
-ScoreJob::ScoreJob(std::shared_ptr<Engine> engine, std::vector<int32_t> ids, int64_t first, float* out)
-    : ReadJob(std::move(engine), std::move(ids)), from_(first), out_(out) {
+ScoreJob::ScoreJob(Engine& engine, std::vector<int32_t> ids, int64_t first, float* out)
+    : ReadJob(engine, std::move(ids)), from_(first), out_(out) {
   const auto total = static_cast<int64_t>(this->ids().size());
   if (first < 1 || first > total)
     throw BadArgument(cat("first: expected 1 to ", total, " (the first token has nothing before it), got ", first));

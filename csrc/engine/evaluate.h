@@ -8,10 +8,11 @@
 
 namespace gemlet::engine {
 
-// Walks ids in blocks; the sub-class takes what it wants of each.
+// Walks ids in blocks; the sub-class takes what it wants of each. Whoever holds the job keeps the engine alive: a job
+// must not, or the engine's own thread could be the last to let go of it.
 class ReadJob : public Job {
  public:
-  ReadJob(std::shared_ptr<Engine> engine, std::vector<int32_t> ids);
+  ReadJob(Engine& engine, std::vector<int32_t> ids);
   ~ReadJob() override;
 
  protected:
@@ -19,11 +20,11 @@ class ReadJob : public Job {
   // Rows [first, first + count) of the sequence have just been run.
   virtual void take(int64_t first, int64_t count) = 0;
   virtual Tap tap(int64_t /*first*/) { return {}; }
-  Engine& engine() { return *engine_; }
+  Engine& engine() { return engine_; }
   const std::vector<int32_t>& ids() const { return ids_; }
 
  private:
-  std::shared_ptr<Engine> engine_;
+  Engine& engine_;
   std::vector<int32_t> ids_;
   model::KvCache cache_;
   int64_t counted_ = 0;   // cache bytes reported to the engine
@@ -32,7 +33,7 @@ class ReadJob : public Job {
 // out (positions, V): logits of the given positions (ascending order is not needed). out must stay until the job ends.
 class LogitsJob final : public ReadJob {
  public:
-  LogitsJob(std::shared_ptr<Engine> engine, std::vector<int32_t> ids, std::vector<int64_t> positions, float* out);
+  LogitsJob(Engine& engine, std::vector<int32_t> ids, std::vector<int64_t> positions, float* out);
 
  private:
   void take(int64_t first, int64_t count) override;
@@ -43,7 +44,7 @@ class LogitsJob final : public ReadJob {
 // out (layers, T, D): the state after each named layer; layer L is the state after the final norm.
 class HiddenJob final : public ReadJob {
  public:
-  HiddenJob(std::shared_ptr<Engine> engine, std::vector<int32_t> ids, std::vector<int64_t> layers, float* out);
+  HiddenJob(Engine& engine, std::vector<int32_t> ids, std::vector<int64_t> layers, float* out);
 
  private:
   Tap tap(int64_t first) override;
@@ -57,7 +58,7 @@ class HiddenJob final : public ReadJob {
 // of logits.
 class ScoreJob final : public ReadJob {
  public:
-  ScoreJob(std::shared_ptr<Engine> engine, std::vector<int32_t> ids, int64_t first, float* out);
+  ScoreJob(Engine& engine, std::vector<int32_t> ids, int64_t first, float* out);
 
  private:
   void take(int64_t first, int64_t count) override;

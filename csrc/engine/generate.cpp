@@ -13,22 +13,22 @@ double seconds(std::chrono::steady_clock::duration d) { return std::chrono::dura
 
 }  // namespace
 
-GenerateJob::GenerateJob(std::shared_ptr<Engine> engine, std::vector<int32_t> ids, GenerateOptions options)
-    : engine_(std::move(engine)),
+GenerateJob::GenerateJob(Engine& engine, std::vector<int32_t> ids, GenerateOptions options)
+    : engine_(engine),
       prompt_(std::move(ids)),
       options_(std::move(options)),
-      sampler_(options_.sampling, engine_->decoder().config().vocabulary),
-      cache_(engine_->new_cache()),
+      sampler_(options_.sampling, engine_.decoder().config().vocabulary),
+      cache_(engine_.new_cache()),
       stop_(options_.stop),
       submitted_(Clock::now()),
       started_(submitted_),
       decoding_(submitted_) {
-  engine_->check_ids(prompt_);
+  engine_.check_ids(prompt_);
   if (options_.max_tokens < 0) throw BadArgument(cat("max_tokens: expected 0 or more, got ", options_.max_tokens));
   sampler_.see_prompt(prompt_.data(), prompt_.size());
 }
 
-GenerateJob::~GenerateJob() { engine_->cache_bytes -= counted_; }
+GenerateJob::~GenerateJob() { engine_.cache_bytes -= counted_; }
 
 bool GenerateJob::next(int milliseconds, Event& event) {
   std::unique_lock<std::mutex> lock(events_mutex_);
@@ -57,15 +57,20 @@ bool GenerateJob::step() {
   }
   const sampling::Choice choice = sampler_.sample(logits_.data());
   if (accept(choice)) return true;
-  engine_->decoder().forward(engine_->on(), &choice.id, 1, cache_, engine_->state());
-  compute_logits();
+  engine_.on().team.region([&] {
+    engine_.decoder().forward(engine_.on(), &choice.id, 1, cache_, engine_.state());
+    compute_logits();
+  });
   return false;
 }
 
 void GenerateJob::read_block() {
   const int64_t first = cache_.length(), total = static_cast<int64_t>(prompt_.size());
   const int64_t count = std::min(kBlockTokens, total - first);
-  engine_->decoder().forward(engine_->on(), prompt_.data() + first, count, cache_, engine_->state());
+  engine_.on().team.region([&] {
+    engine_.decoder().forward(engine_.on(), prompt_.data() + first, count, cache_, engine_.state());
+    if (cache_.length() == total) compute_logits();
+  });
   if (cache_.length() < total) {
     count_memory();
     Event event;
@@ -74,42 +79,41 @@ void GenerateJob::read_block() {
     push(std::move(event));
     return;
   }
-  compute_logits();
   decoding_ = Clock::now();
   if (options_.max_tokens == 0) end("length");
 }
 
 // logits_ (V) of the last token of the last block.
 void GenerateJob::compute_logits() {
-  const model::Decoder& decoder = engine_->decoder();
-  const auto last = static_cast<int64_t>(engine_->state().positions.size()) - 1;
-  const Rows<const float> h = decoder.final_norm(engine_->on(), {last}, engine_->state());
+  const model::Decoder& decoder = engine_.decoder();
+  const auto last = static_cast<int64_t>(engine_.state().positions.size()) - 1;
+  const Rows<const float> h = decoder.final_norm(engine_.on(), {last}, engine_.state());
   logits_.resize(static_cast<size_t>(decoder.config().vocabulary));
-  decoder.head(engine_->on(), h, {logits_.data(), 1, decoder.config().vocabulary}, engine_->state());
+  decoder.head(engine_.on(), h, {logits_.data(), 1, decoder.config().vocabulary}, engine_.state());
   count_memory();
 }
 
 void GenerateJob::count_memory() {
-  engine_->cache_bytes += static_cast<int64_t>(cache_.bytes()) - counted_;
+  engine_.cache_bytes += static_cast<int64_t>(cache_.bytes()) - counted_;
   counted_ = static_cast<int64_t>(cache_.bytes());
-  engine_->note_scratch();
+  engine_.note_scratch();
 }
 
 bool GenerateJob::accept(const sampling::Choice& choice) {
-  const std::vector<int32_t>& ends = engine_->end_ids();
+  const std::vector<int32_t>& ends = engine_.end_ids();
   if (!options_.ignore_eos && std::find(ends.begin(), ends.end(), choice.id) != ends.end()) {
     end("stop");
     return true;
   }
   ++generated_;
   Event event;
-  event.text = stop_.push(utf8_.push(engine_->tokenizer().piece(choice.id)));
+  event.text = stop_.push(utf8_.push(engine_.tokenizer().piece(choice.id)));
   event.ids.push_back(choice.id);
   if (options_.sampling.logprobs >= 0) event.choices.push_back(choice);
   push(std::move(event));
   if (stop_.met())
     end("stop");
-  else if (generated_ >= options_.max_tokens || cache_.length() >= engine_->context())
+  else if (generated_ >= options_.max_tokens || cache_.length() >= engine_.context())
     end("length");
   return ended_;
 }

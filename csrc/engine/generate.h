@@ -37,7 +37,7 @@ struct Event {
 class GenerateJob final : public Job {
  public:
   // Throws BadArgument, ContextOverflow.
-  GenerateJob(std::shared_ptr<Engine> engine, std::vector<int32_t> ids, GenerateOptions options);
+  GenerateJob(Engine& engine, std::vector<int32_t> ids, GenerateOptions options);
   ~GenerateJob() override;
 
   // The next event, waiting at most this long; false: none yet. Throws what the engine threw.
@@ -54,7 +54,7 @@ class GenerateJob final : public Job {
   void end(const std::string& reason);
   void count_memory();
 
-  std::shared_ptr<Engine> engine_;
+  Engine& engine_;
   std::vector<int32_t> prompt_;
   GenerateOptions options_;
   sampling::Sampler sampler_;
