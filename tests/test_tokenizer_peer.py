@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from gemlet._core import Tokenizer
 from llama_oracle import LlamaTokenizer, open_llama
 from test_tokenizer import demo_file
 from tokenizer_files import BYTES, vocabulary_file
 from tokenizer_strings import KINDS, glued, strings
-
-from gemlet._core import Tokenizer
 
 pytestmark = pytest.mark.peer
 pytest.importorskip("llama_cpp", reason="needs llama-cpp-python")

@@ -52,11 +52,62 @@ CODE = [
     "CamelCaseName snake_case_name SCREAMING_CASE kebab-case-name x86_64\n",
 ]
 LOOK_ALIKES = [
-    "<bos>", "<eos>", "<pad>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<end_of_image>",
-    "[multimodal]", "<unused0>", "<unused98>", "<unused99>", "<unused6241>", "<unused6242>", "<unused>", "<0x41>", "<0x0A>",
-    "<0xFF>", "</s>", "<s>", "<|im_end|>", "<|endoftext|>", "<|turn>", "<turn|>", "</bos>", "[multimodal", "start_of_turn>",
-]  # fmt: skip
-TAGS = "table caption thead tbody tr th td h1 h6 blockquote strong em b i u s sub sup code a html body img span ul li div".split()
+    *(
+        [
+            "<bos>",
+            "<eos>",
+            "<pad>",
+            "<unk>",
+            "<mask>",
+            "<start_of_turn>",
+            "<end_of_turn>",
+            "<start_of_image>",
+            "<end_of_image>",
+            "[multimodal]",
+        ]
+    ),
+    *(
+        [
+            "<unused0>",
+            "<unused98>",
+            "<unused99>",
+            "<unused6241>",
+            "<unused6242>",
+            "<unused>",
+            "<0x41>",
+            "<0x0A>",
+            "<0xFF>",
+            "</s>",
+            "<s>",
+        ]
+    ),
+    *(["<|im_end|>", "<|endoftext|>", "<|turn>", "<turn|>", "</bos>", "[multimodal", "start_of_turn>"]),
+]
+TAGS = [
+    "table",
+    "caption",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "h1",
+    "h6",
+    "blockquote",
+    "strong",
+    "em",
+    "b",
+    "i",
+    "u",
+    "s",
+    "sub",
+    "sup",
+    "code",
+    "a",
+    "html",
+    "body",
+]
+TAGS += ["img", "span", "ul", "li", "div", "iframe", "footer"]
 ZWJ, VS16 = "\u200d", "\ufe0f"
 
 
@@ -81,23 +132,24 @@ def emoji(rng: random.Random, n: int) -> list[bytes]:
     for _ in range(n):
         family = ZWJ.join(rng.choice(people) + rng.choice(["", rng.choice(tones)]) for _ in range(rng.randint(1, 4)))
         thing = ZWJ + rng.choice(things) + rng.choice(["", VS16]) if rng.random() < 0.5 else ""
-        text = family + thing + rng.choice(["", " ", "1\ufe0f\u20e3", pick(rng, flags, 1, 4), " ok "]) + rng.choice(things)
-        out.append(text.encode())
+        after = rng.choice(["", " ", "1\ufe0f\u20e3", pick(rng, flags, 1, 4), " ok "])
+        out.append((family + thing + after + rng.choice(things)).encode())
     return out
 
 
 def spaces(rng: random.Random, n: int) -> list[bytes]:
     out = [a + c * k + b for k in range(1, 41) for c in (b" ", b"\t", b"\n") for a in (b"", b"x") for b in (b"", b"y")]
-    kinds = [" ", "  ", "\t", "\n", "\r", "\n\n", "\u00a0", "\u3000", "\u2581", "\u200b", "\v", "\f", "word", "a.", "。"]
+    kinds = [*" \t\n\r\v\f\u00a0\u3000\u2581\u200b。", "  ", "\n\n", "word", "a."]
     while len(out) < n:
-        out.append("".join(rng.choice(kinds) * rng.choice([1, 1, 2, 3, 17, 33]) for _ in range(rng.randint(1, 8))).encode())
+        runs = [rng.choice(kinds) * rng.choice([1, 1, 2, 3, 17, 33]) for _ in range(rng.randint(1, 8))]
+        out.append("".join(runs).encode())
     return out if n >= 480 else rng.sample(out, n)
 
 
 def invalid(rng: random.Random, n: int) -> list[bytes]:
     """Cut, spoilt, overlong, surrogates, past the last code point: and first bytes right before a space."""
-    bad = [b"\x80", b"\xbf", b"\xc0\x80", b"\xc1\xbf", b"\xe0\x80\x80", b"\xed\xa0\x80", b"\xf0\x80\x80\x80", b"\xf4\x90\x80\x80"]
-    bad += [b"\xf8\x88\x80\x80\x80", b"\xfe", b"\xff", b"\xc3", b"\xe4", b"\xe2\x96", b"\xf0\x9f", b"\xf0\x9f\x98", b"\x96\x81"]
+    hexes = "80 bf ff fe c3 e4 f09f f09f98 e296 9681 c080 c1bf e08080 eda080 f0808080 f4908080 f888808080"
+    bad = [bytes.fromhex(digits) for digits in hexes.split()]
     out = []
     for _ in range(n):
         text = bytearray(rng.choice(SENTENCES).encode()[: rng.randint(4, 60)])
@@ -127,7 +179,8 @@ def look_alikes(rng: random.Random, n: int) -> list[bytes]:
 
 def html(rng: random.Random, n: int) -> list[bytes]:
     parts = [f"<{t}>" for t in TAGS] + [f"</{t}>" for t in TAGS] + [f"<{t} class='x'>" for t in TAGS]
-    return [pick(rng, [*parts, " ", "\n", "  ", "text", "&nbsp;", "<br/>", "> <", "> </"], 2, 12).encode() for _ in range(n)]
+    parts += [" ", "\n", "  ", "text", "&nbsp;", "<br/>", "> <", "> </"]
+    return [pick(rng, parts, 2, 12).encode() for _ in range(n)]
 
 
 def code(rng: random.Random, n: int) -> list[bytes]:
@@ -136,7 +189,16 @@ def code(rng: random.Random, n: int) -> list[bytes]:
 
 def long_words(rng: random.Random, n: int) -> list[bytes]:
     """Both ways of merging, and their border: words of 1 to some hundreds of bytes without a space."""
-    letters = ["abcdefghijklmnopqrstuvwxyz", "aab", "абвгдежзийклмн", "的一是在不了有和", "0123456789", "=-_*#", "éèêàü", "a"]
+    letters = [
+        "abcdefghijklmnopqrstuvwxyz",
+        "aab",
+        "абвгдежзийклмн",
+        "的一是在不了有和",
+        "0123456789",
+        "=-_*#",
+        "éèêàü",
+        "a",
+    ]
     return [pick(rng, rng.choice(letters), 1, rng.choice([20, 60, 400])).encode() for _ in range(n)]
 
 

@@ -28,7 +28,8 @@ def main(path: str) -> None:
             for i, text in enumerate(texts):
                 parse_special = i % 2 == 1
                 # Latin-1 is bytes as characters, so JSON can hold what is not UTF-8.
-                cases[kind].append([text.decode("latin-1"), parse_special, llama.encode(text, parse_special=parse_special)])
+                ids = llama.encode(text, parse_special=parse_special)
+                cases[kind].append([text.decode("latin-1"), parse_special, ids])
     out = Path(__file__).with_name("tokenizer_gemma3.json.gz")
     body = json.dumps(cases, ensure_ascii=False, separators=(",", ":")).encode()
     out.write_bytes(gzip.compress(body, 9, mtime=0))
