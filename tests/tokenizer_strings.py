@@ -51,63 +51,15 @@ CODE = [
     "https://example.org/a/b?c=d%20e#frag user@example.org 192.168.0.1\n",
     "CamelCaseName snake_case_name SCREAMING_CASE kebab-case-name x86_64\n",
 ]
-LOOK_ALIKES = [
-    *(
-        [
-            "<bos>",
-            "<eos>",
-            "<pad>",
-            "<unk>",
-            "<mask>",
-            "<start_of_turn>",
-            "<end_of_turn>",
-            "<start_of_image>",
-            "<end_of_image>",
-            "[multimodal]",
-        ]
-    ),
-    *(
-        [
-            "<unused0>",
-            "<unused98>",
-            "<unused99>",
-            "<unused6241>",
-            "<unused6242>",
-            "<unused>",
-            "<0x41>",
-            "<0x0A>",
-            "<0xFF>",
-            "</s>",
-            "<s>",
-        ]
-    ),
-    *(["<|im_end|>", "<|endoftext|>", "<|turn>", "<turn|>", "</bos>", "[multimodal", "start_of_turn>"]),
-]
-TAGS = [
-    "table",
-    "caption",
-    "thead",
-    "tbody",
-    "tr",
-    "th",
-    "td",
-    "h1",
-    "h6",
-    "blockquote",
-    "strong",
-    "em",
-    "b",
-    "i",
-    "u",
-    "s",
-    "sub",
-    "sup",
-    "code",
-    "a",
-    "html",
-    "body",
-]
-TAGS += ["img", "span", "ul", "li", "div", "iframe", "footer"]
+LOOK_ALIKES = """
+    <bos> <eos> <pad> <unk> <mask> <start_of_turn> <end_of_turn> <start_of_image> <end_of_image> [multimodal] </s> <s>
+    <unused0> <unused98> <unused99> <unused6241> <unused6242> <unused> <0x41> <0x0A> <0xFF> <|im_end|> <|endoftext|>
+    <|turn> <turn|> </bos> [multimodal start_of_turn>
+""".split()  # noqa: SIM905 (a list of them is three times as long)
+TAGS = """
+    table caption thead tbody tr th td h1 h6 blockquote strong em b i u s sub sup code a html body img span ul li div
+    iframe footer
+""".split()  # noqa: SIM905
 ZWJ, VS16 = "\u200d", "\ufe0f"
 
 
