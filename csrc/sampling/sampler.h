@@ -19,7 +19,7 @@ struct Options {
                                    // presence and frequency count generated ids only, as OpenAI's API does
   std::vector<std::pair<int32_t, float>> logit_bias;
   uint64_t seed = 0;
-  int32_t logprobs = -1;           // -1: none; k: the chosen token's log-probability and the k best, before any penalty
+  int32_t logprobs = -1;  // -1: none; k: the chosen token's log-probability and the k best, before any penalty
 };
 
 // Throws BadArgument naming the option: non-finite, negative temperature, top_p outside (0, 1], min_p outside [0, 1), ...
@@ -28,7 +28,7 @@ void check(const Options& options, int64_t vocabulary);
 // Philox-like counter state: the n-th draw of a seed is a function of (seed, n), so a restored session draws the same.
 struct RandomState {
   uint64_t seed = 0, counter = 0;
-  double uniform();   // [0, 1)
+  double uniform();  // [0, 1)
 };
 
 struct LogProb {
@@ -37,14 +37,14 @@ struct LogProb {
 };
 struct Choice {
   int32_t id = -1;
-  float logprob = 0;            // log softmax of the raw logits at id; only when options.logprobs >= 0
-  std::vector<LogProb> top;     // best first
+  float logprob = 0;         // log softmax of the raw logits at id; only when options.logprobs >= 0
+  std::vector<LogProb> top;  // best first
 };
 
 class Sampler {
  public:
   Sampler(Options options, int64_t vocabulary);
-  void see_prompt(const int32_t* ids, size_t count);                 // for repeat_penalty
+  void see_prompt(const int32_t* ids, size_t count);  // for repeat_penalty
   // logits (V): read only. mask: bit i set = id i allowed, null = all; (V + 31) / 32 words.
   // Ties go to the lower id. Throws BadArgument if the mask allows nothing or all allowed logits are -inf/NaN.
   Choice sample(const float* logits, const uint32_t* mask = nullptr);
@@ -56,7 +56,7 @@ class Sampler {
   Options options_;
   int64_t vocabulary_;
   RandomState random_;
-  std::vector<int32_t> history_;      // prompt and generated, in order
+  std::vector<int32_t> history_;  // prompt and generated, in order
   size_t generated_ = 0;
   std::vector<float> scratch_;
 };
