@@ -1,4 +1,7 @@
-"""Every error of the package, all under `GemletError`. Wrong arguments are `TypeError` and `ValueError`, as in Python itself."""
+"""Every error of the package, all under `GemletError`.
+
+Wrong arguments are `TypeError` and `ValueError`, as in Python itself.
+"""
 
 from __future__ import annotations
 
