@@ -210,7 +210,7 @@ class Model:
         size = len(wanted) * self.vocab_size * 4
         if size > LOGITS_LIMIT:
             raise ValueError(
-                f"logits: {len(wanted)} positions x {self.vocab_size} logits are {size / 2**30:.2f} GiB, past the limit "
+                f"logits: {len(wanted)} positions x {self.vocab_size} logits: {size / 2**30:.2f} GiB, past the limit "
                 f"of {LOGITS_LIMIT / 2**30:g} GiB; ask for at most {LOGITS_LIMIT // (4 * self.vocab_size)} at a time"
             )
         if len(wanted) == 0:
