@@ -31,6 +31,8 @@ def as_ids(source: Any, vocab_size: int, name: str = "x") -> NDArray[np.int32]:
     array([  2, 818], dtype=int32)
     """
     array = _as_array(source, name)
+    if array.dtype.kind == "O":
+        raise TypeError(f"{name}: expected a string or one row of token ids, got {type(source).__name__} of objects")
     if array.ndim != 1:
         raise ValueError(f"{name}: expected one row of token ids (T,), got shape {array.shape}; pass one row at a time")
     if array.size == 0:

@@ -62,13 +62,13 @@ def load(
     for name, value in (("expert_cache", expert_cache), ("quant", quant), ("draft", draft)):
         if value not in ("auto", None):
             raise not_available("load", name, value)
-    return Model(
-        sources.resolve(path),
-        threads=threads if threads == "auto" else check_int("load", "threads", threads, 1, 1024),
-        context=context if context == "auto" else check_int("load", "context", context, 1, 2**31 - 1),
-        kv_dtype=check_choice("load", "kv_dtype", kv_dtype, ("auto", "f32", "f16")),
-        compute=check_choice("load", "compute", compute, ("auto", "float32")),
-    )
+    options = {
+        "threads": threads if threads == "auto" else check_int("load", "threads", threads, 1, 1024),
+        "context": context if context == "auto" else check_int("load", "context", context, 1, 2**31 - 1),
+        "kv_dtype": check_choice("load", "kv_dtype", kv_dtype, ("auto", "f32", "f16")),
+        "compute": check_choice("load", "compute", compute, ("auto", "float32")),
+    }
+    return _reload(sources.resolve(path), options)
 
 
 class Model:
