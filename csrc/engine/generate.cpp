@@ -107,7 +107,8 @@ bool GenerateJob::accept(const sampling::Choice& choice) {
   }
   ++generated_;
   Event event;
-  event.text = stop_.push(utf8_.push(engine_.tokenizer().piece(choice.id)));
+  const bool named = static_cast<size_t>(choice.id) < engine_.tokenizer().vocabulary().pieces.size();
+  if (named) event.text = stop_.push(utf8_.push(engine_.tokenizer().piece(choice.id)));
   event.ids.push_back(choice.id);
   if (options_.sampling.logprobs >= 0) event.choices.push_back(choice);
   push(std::move(event));
