@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import struct
 from collections.abc import Callable, Sequence
@@ -139,6 +140,9 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         Gguf(str(tmp_path / "nowhere.gguf"))
     with pytest.raises(errors.BadFile, match="expected a regular file"):
         Gguf(str(tmp_path))
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(errors.BadFile, match="expected a regular file"):
+        Gguf(tmp_path / "pipe")
     with pytest.raises(ValueError, match="zero byte"):
         Gguf("a\0b")
     with pytest.raises(TypeError):
