@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "bind/bind.h"
-#include "bind/vocabulary.h"
+#include "engine/vocabulary.h"
 #include "core/error.h"
 #include "formats/gguf.h"
 #include "text/tokenizer.h"
@@ -52,7 +52,7 @@ std::vector<double> build_seconds(const std::string& path) {
   std::vector<Clock::time_point> times = {Clock::now()};
   const auto file = std::make_shared<const formats::Gguf>(formats::Gguf::open(path));
   times.push_back(Clock::now());
-  text::Vocabulary vocabulary = vocabulary_from(file);
+  text::Vocabulary vocabulary = engine::vocabulary_from(file);
   times.push_back(Clock::now());
   const auto built = Tokenizer::spm(std::move(vocabulary));
   times.push_back(Clock::now());

@@ -13,13 +13,13 @@ namespace gemlet::text {
 enum class PieceKind : uint8_t { Normal = 1, Unknown = 2, Control = 3, UserDefined = 4, Unused = 5, Byte = 6 };
 
 struct Vocabulary {
-  std::vector<std::string_view> pieces;   // (V) bytes owned by the caller's mapping, spaces written as U+2581
-  const float* scores = nullptr;          // (V) unaligned little-endian floats, or null
-  const int32_t* kinds = nullptr;         // (V) unaligned little-endian PieceKind numbers, or null (= Normal)
+  std::vector<std::string_view> pieces;  // (V) bytes owned by the caller's mapping, spaces written as U+2581
+  const float* scores = nullptr;         // (V) unaligned little-endian floats, or null
+  const int32_t* kinds = nullptr;        // (V) unaligned little-endian PieceKind numbers, or null (= Normal)
   int32_t bos = -1, eos = -1, unk = -1, pad = -1;
   bool add_bos = true;
   bool add_space_prefix = false;
-  std::shared_ptr<const void> owner;      // keeps the bytes alive
+  std::shared_ptr<const void> owner;  // keeps the bytes alive
 };
 
 class Tokenizer {
@@ -34,7 +34,7 @@ class Tokenizer {
   virtual std::string piece(int32_t id, bool special = false) const = 0;
   virtual const Vocabulary& vocabulary() const = 0;
   virtual PieceKind kind(int32_t id) const = 0;
-  virtual int32_t find(std::string_view piece) const = 0;   // -1 if absent
+  virtual int32_t find(std::string_view piece) const = 0;  // -1 if absent
 
   // The bytes of several tokens; no leading space is taken away. May be invalid UTF-8 where the ids say so.
   std::string decode(const int32_t* ids, size_t count, bool special = false) const;

@@ -9,11 +9,11 @@ namespace gemlet::text {
 
 class Utf8Stream {
  public:
-  std::string push(std::string_view bytes);   // the text that is now certain
-  std::string finish();                       // what is left; an unfinished character becomes U+FFFD
+  std::string push(std::string_view bytes);  // the text that is now certain
+  std::string finish();                      // what is left; an unfinished character becomes U+FFFD
 
  private:
-  std::string held_;   // at most 3 bytes
+  std::string held_;  // at most 3 bytes
 };
 
 }  // namespace gemlet::text

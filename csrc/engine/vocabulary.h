@@ -6,9 +6,9 @@
 #include "formats/gguf.h"
 #include "text/tokenizer.h"
 
-namespace gemlet::bind {
+namespace gemlet::engine {
 
 // Throws UnsupportedModel (another kind of tokenizer), BadFile (a key is missing, or has the wrong type, length or value).
 text::Vocabulary vocabulary_from(const std::shared_ptr<const formats::Gguf>& file);
 
-}  // namespace gemlet::bind
+}  // namespace gemlet::engine

@@ -1,11 +1,11 @@
 // Every key is checked for type and length before the tokenizer sees a pointer into the file.
-#include "bind/vocabulary.h"
+#include "engine/vocabulary.h"
 
 #include <string>
 
 #include "core/error.h"
 
-namespace gemlet::bind {
+namespace gemlet::engine {
 namespace {
 
 using formats::Gguf;
@@ -79,4 +79,4 @@ text::Vocabulary vocabulary_from(const std::shared_ptr<const Gguf>& file) {
   return vocabulary;
 }
 
-}  // namespace gemlet::bind
+}  // namespace gemlet::engine
