@@ -115,7 +115,7 @@ def test_run_stops_and_warns(demo_path):
     assert done.stdout == " five, six,\n"
     assert "(stop)" in done.stderr
     done = ok("run", demo_path, "word " * 100, "-c", "64", "-n", "2", "--overflow", "truncate")
-    assert "gemlet: warning: the prompt had 101 tokens" in done.stderr
+    assert "gemlet: warning: the prompt had 102 tokens" in done.stderr
     done = gemlet("run", demo_path, "word " * 100, "-c", "64")
     assert done.returncode == 1
     assert "overflow='truncate'" in done.stderr
@@ -152,7 +152,8 @@ def test_show(demo_path):
     assert facts["file_bytes"] == os.path.getsize(demo_path)
     assert sum(entry["bytes"] for entry in facts["types"]) == facts["tensor_bytes"]
     assert sum(entry["tensors"] for entry in facts["types"]) == len(facts["tensors"]) == 236
-    assert {"name": "token_embd.weight", "type": "Q8_0"}.items() <= facts["tensors"][0].items()
+    (embedding,) = (entry for entry in facts["tensors"] if entry["name"] == "token_embd.weight")
+    assert (embedding["type"], embedding["shape"]) == ("Q8_0", [262144, 640])
 
 
 def test_tokenize(demo_path, m):
@@ -178,6 +179,7 @@ def test_doctor():
     facts = json.loads(ok("doctor", "--json", GEMLET_THREADS="1").stdout)
     assert facts["threads"]["chosen"] == 1
     assert facts["threads"]["why"] == "GEMLET_THREADS=1"
+    assert facts["cpu"]
     assert facts["isa"]["chosen"] in facts["isa"]["available"]
     assert facts["limits"]["read_gb_s"] > 0
     assert facts["limits"]["int8_gops"] > 0

@@ -8,16 +8,18 @@ from gemlet import doctor
 
 
 @pytest.mark.parametrize(
-    ("cpu", "forced", "why"),
+    ("affinity", "quota", "environment", "why"),
     [
-        ({"cores": 8, "affinity": 8, "cgroup_quota": None}, None, "all 8 cores"),
-        ({"cores": 8, "affinity": 4, "cgroup_quota": None}, None, "this process may use 4 of 8 cores (affinity)"),
-        ({"cores": 8, "affinity": 8, "cgroup_quota": 1.5}, None, "the cgroup allows 1.5 of 8 cores"),
-        ({"cores": 8, "affinity": 8, "cgroup_quota": 2.0}, "3", "GEMLET_THREADS=3"),
+        (8, 0, 0, "all 8 processors"),
+        (4, 0, 0, "this process may use 4 of 8 processors (affinity)"),
+        (8, 1.5, 0, "the control group grants 1.5 of 8 processors"),
+        (2, 4.0, 0, "this process may use 2 of 8 processors (affinity)"),
+        (8, 2.0, 3, "GEMLET_THREADS=3"),
     ],
 )
-def test_the_reason_for_the_threads(cpu, forced, why):
-    assert doctor.why_threads(cpu, forced) == why
+def test_the_reason_for_the_threads(affinity, quota, environment, why):
+    cpu = {"online": 8, "affinity": affinity, "cgroup_quota": quota, "environment": environment}
+    assert doctor.why_threads(cpu) == why
 
 
 def test_every_extra_of_the_project_is_looked_for():

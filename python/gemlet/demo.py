@@ -41,7 +41,7 @@ def ready(folder: Path | None = None) -> bool:
     """Whether the file is in the cache and its stamp says that it was checked; costs two `stat`s and one small read."""
     target = (folder or models_folder()) / FILE_NAME
     try:
-        return target.stat().st_size == FILE_BYTES and _stamp_of(target).read_text() == _stamp(target)
+        return target.stat().st_size == FILE_BYTES and _stamp_of(target).read_text() == _stamp(target, SHA256)
     except OSError:
         return False
 
@@ -61,7 +61,7 @@ def path(progress: Callable[[int, int], object] | None = None) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with _Lock(folder / f"{FILE_NAME}.lock"):
             if not ready(folder):  # another process may have been quicker
-                assemble(chunks, target, progress or _progress_line())
+                assemble(chunks, target, progress or _progress_line(), SHA256)
     except OSError as error:
         raise GemletError(
             f"demo: cannot write {target}: {error.strerror or error}; it needs {FILE_BYTES / 1e6:.0f} MB in a "
@@ -74,7 +74,7 @@ def assemble(
     chunks: Sequence[Path],
     target: Path,
     progress: Callable[[int, int], object],
-    sha256: str = SHA256,
+    sha256: str,
 ) -> None:
     """Write the chunks, in order, as `target`, hashing on the way; the name stays free unless the hash is right."""
     import hashlib
@@ -111,7 +111,7 @@ def _stamp_of(target: Path) -> Path:
     return target.with_name(target.name + ".checked")
 
 
-def _stamp(target: Path, sha256: str = SHA256) -> str:
+def _stamp(target: Path, sha256: str) -> str:
     # A later write to the file changes its time, and so makes the stamp untrue.
     found = target.stat()
     return f"sha256 {sha256}\nsize {found.st_size}\nmtime_ns {found.st_mtime_ns}\n"

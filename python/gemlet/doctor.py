@@ -30,15 +30,15 @@ def examine(*, measure: bool = True) -> dict[str, Any]:
         "gemlet": _core.__version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "cpu": cpu["brand"],
+        "cpu": brand(),
         "isa": {"available": _core.isas(), "chosen": _core.isa(), "forced": os.environ.get("GEMLET_ISA")},
         "threads": {
             "chosen": cpu["threads"],
-            "cores": cpu["cores"],
+            "online": cpu["online"],
             "affinity": cpu["affinity"],
-            "cgroup_quota": cpu["cgroup_quota"],
-            "GEMLET_THREADS": os.environ.get("GEMLET_THREADS"),
-            "why": why_threads(cpu, os.environ.get("GEMLET_THREADS")),
+            "cgroup_quota": cpu["cgroup_quota"] or None,
+            "GEMLET_THREADS": cpu["environment"] or None,
+            "why": why_threads(cpu),
         },
         "memory": memory(),
         "extras": {
@@ -55,20 +55,32 @@ def examine(*, measure: bool = True) -> dict[str, Any]:
     return report
 
 
-def why_threads(cpu: dict[str, Any], forced: str | None) -> str:
+def why_threads(cpu: dict[str, Any]) -> str:
     """The reason for the number of threads, in words.
 
-    >>> why_threads({"cores": 8, "affinity": 8, "cgroup_quota": 2.0, "threads": 2}, None)
-    'the cgroup allows 2 of 8 cores'
+    >>> why_threads({"online": 8, "affinity": 8, "cgroup_quota": 2.0, "environment": 0, "threads": 2})
+    'the control group grants 2 of 8 processors'
     """
-    if forced:
-        return f"GEMLET_THREADS={forced}"
+    if cpu["environment"]:
+        return f"GEMLET_THREADS={cpu['environment']}"
     quota = cpu["cgroup_quota"]
     if quota and quota < cpu["affinity"]:
-        return f"the cgroup allows {quota:g} of {cpu['cores']} cores"
-    if cpu["affinity"] < cpu["cores"]:
-        return f"this process may use {cpu['affinity']} of {cpu['cores']} cores (affinity)"
-    return f"all {cpu['cores']} cores"
+        return f"the control group grants {quota:g} of {cpu['online']} processors"
+    if cpu["affinity"] < cpu["online"]:
+        return f"this process may use {cpu['affinity']} of {cpu['online']} processors (affinity)"
+    return f"all {cpu['online']} processors"
+
+
+def brand() -> str:
+    """What the CPU calls itself."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
 
 
 def memory() -> dict[str, int | None]:

@@ -97,19 +97,19 @@ class GenerationStream:
         self._ids: list[int] = []
         self._logprobs: list[TokenLogprob] | None = None if options.logprobs is None else []
         self._result: Generation | None = None
-        self._failed = False
-        self._stream: _core.Stream = model.generate(ids, core_options(options, max_new, self._seed))
+        self._stream: _core.Stream | None = None
+        self._stream = model.generate(ids, core_options(options, max_new, self._seed))
 
     def __iter__(self) -> GenerationStream:
         return self
 
     def __next__(self) -> Chunk:
-        while self._result is None and not self._failed:
+        while self._stream is not None:
             try:
                 chunk = self._take(self._stream.next(_WAIT_MS))
             except BaseException:  # Ctrl-C, an engine error, a progress function that raised: the engine must not go on
-                self._failed = True
-                self._stream.cancel()
+                self.cancel()
+                self._stream = None
                 raise
             if chunk is not None:
                 return chunk
@@ -117,7 +117,7 @@ class GenerationStream:
 
     def _take(self, step: dict[str, Any] | None) -> Chunk | None:
         if self._timeout is not None and time.perf_counter() - self._began > self._timeout:
-            self._stream.cancel()
+            self.cancel()
             self._warnings.append(f"stopped after timeout={self._timeout:g} s")
             self._timeout = None
         if step is None:
@@ -163,6 +163,7 @@ class GenerationStream:
                 "load with a larger context= for a longer answer"
             )
         total_s = time.perf_counter() - self._began
+        self._stream = None  # gives the engine's cache for this call back
         self._result = Generation(
             text="".join(self._texts),
             token_ids=np.array(self._ids, dtype=np.int32),
@@ -176,7 +177,9 @@ class GenerationStream:
 
     def cancel(self) -> None:
         """Ask the engine to stop, from any thread; takes effect within one block of the prompt or one token."""
-        self._stream.cancel()
+        stream = self._stream
+        if stream is not None:
+            stream.cancel()
 
     @property
     def result(self) -> Generation:
@@ -189,10 +192,9 @@ class GenerationStream:
 
     def close(self) -> None:
         """Cancel if still running, and wait for the engine to let go."""
-        if self._result is None and not self._failed:
-            self._stream.cancel()
-            for _ in self:
-                pass
+        self.cancel()
+        for _ in self:
+            pass
 
     def __enter__(self) -> GenerationStream:
         return self
@@ -201,9 +203,8 @@ class GenerationStream:
         self.close()
 
     def __del__(self) -> None:
-        stream = getattr(self, "_stream", None)
-        if stream is not None and self._result is None:
-            stream.cancel()
+        if getattr(self, "_stream", None) is not None:
+            self.cancel()
 
     def __repr__(self) -> str:
         if self._result is not None:

@@ -88,10 +88,6 @@ class Model:
             compute=compute,
         )
         self._info = self._live.info()
-        for text in self._info["warnings"]:
-            import logging
-
-            logging.getLogger("gemlet").warning("%s", text)
 
     # ---- generation
 
@@ -355,6 +351,11 @@ class Model:
         return str(self._info["name"])
 
     @property
+    def quantization(self) -> str:
+        """How the file's weights are quantised, as it says itself: "Q4_K_M", or "unknown"."""
+        return sources.FILE_TYPES.get(self._info["file_type"], "unknown")
+
+    @property
     def context(self) -> int:
         """Tokens that prompt and answer may have together."""
         return int(self._info["context"])
@@ -378,7 +379,7 @@ class Model:
         """Bytes by part; "weights_file" is the mapped file, which the system can take back and share.
 
         >>> sorted(m.memory())
-        ['activations', 'kv_cache', 'tokenizer', 'weights_file']
+        ['activations', 'kv_cache', 'weights_file']
         """
         return dict(self._engine.memory())
 
@@ -404,7 +405,7 @@ class Model:
         parts = self._live.memory()
         own = sum(size for part, size in parts.items() if part != "weights_file")
         size = f"{parts['weights_file'] / 2**20:.0f} MiB mapped + {own / 2**20:.0f} MiB"
-        return f"<gemlet.Model {self.name!r}, {self._info['quantization']}, {facts}, {size}>"
+        return f"<gemlet.Model {self.name!r}, {self.quantization}, {facts}, {size}>"
 
 
 def _reload(path: str, spec: dict[str, Any]) -> Model:
