@@ -6,5 +6,16 @@
 namespace gemlet::bind {
 
 void register_errors(pybind11::module_& m);
+void register_gguf(pybind11::module_& m);
+void register_tokenizer(pybind11::module_& m);
+void register_machine(pybind11::module_& m);
+void register_generate(pybind11::module_& m);
+void register_model(pybind11::module_& m);
+
+// gemlet._core.testing: what the tests reach that users do not.
+void register_testing_codec(pybind11::module_& testing);
+void register_testing_kernels(pybind11::module_& testing);
+void register_testing_tokenizer(pybind11::module_& testing);
+void register_testing_sampling(pybind11::module_& testing);
 
 }  // namespace gemlet::bind

@@ -1,6 +1,7 @@
 // C++ exceptions -> the Python classes of gemlet.errors, in one place.
 #include "core/error.h"
 
+#include <cstring>
 #include <exception>
 
 #include "bind/bind.h"
@@ -10,10 +11,17 @@ namespace py = pybind11;
 namespace gemlet::bind {
 namespace {
 
+// A message may quote a path, whose bytes need not be UTF-8.
+void set(const py::handle& type, const char* what) {
+  const py::object message = py::reinterpret_steal<py::object>(
+      PyUnicode_DecodeUTF8(what, static_cast<py::ssize_t>(std::strlen(what)), "backslashreplace"));
+  if (message) PyErr_SetObject(type.ptr(), message.ptr());
+}
+
 // Looked up when an error is raised, so that importing the module needs no other module.
 void raise(const char* name, const char* what) {
   const py::object type = py::module_::import("gemlet.errors").attr(name);
-  PyErr_SetString(type.ptr(), what);
+  set(type, what);
 }
 
 void translate(std::exception_ptr held) {
@@ -33,7 +41,7 @@ void translate(std::exception_ptr held) {
   } catch (const Cancelled& e) {
     raise("Cancelled", e.what());
   } catch (const BadArgument& e) {
-    PyErr_SetString(PyExc_ValueError, e.what());
+    set(PyExc_ValueError, e.what());
   } catch (const Error& e) {
     raise("GemletError", e.what());
   } catch (const std::bad_alloc&) {

@@ -5,4 +5,15 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "gemlet's engine; use the gemlet package, this module is private";
   m.attr("__version__") = GEMLET_VERSION;
   gemlet::bind::register_errors(m);
+  gemlet::bind::register_gguf(m);
+  gemlet::bind::register_tokenizer(m);
+  gemlet::bind::register_machine(m);
+  gemlet::bind::register_generate(m);
+  gemlet::bind::register_model(m);
+
+  auto testing = m.def_submodule("testing", "what the tests reach and users do not");
+  gemlet::bind::register_testing_codec(testing);
+  gemlet::bind::register_testing_kernels(testing);
+  gemlet::bind::register_testing_tokenizer(testing);
+  gemlet::bind::register_testing_sampling(testing);
 }

@@ -3,12 +3,12 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "codec/codec.h"
@@ -21,6 +21,11 @@ enum class ValueType : uint32_t {
   U8 = 0, I8 = 1, U16 = 2, I16 = 3, U32 = 4, I32 = 5, F32 = 6, Bool = 7, String = 8, Array = 9, U64 = 10, I64 = 11, F64 = 12,
 };
 // clang-format on
+
+// Bytes of one element; 0 for strings and arrays, which have no fixed width, and for a number that is no type.
+size_t width_of(ValueType type);
+// "uint32", "string"; "unknown" for a number that is no type.
+const char* name_of(ValueType type);
 
 // One metadata value: a view into the mapping, checked against its bounds when the file was opened.
 // Scalars have count 1. A string array keeps its bytes in place; `strings()` walks them once, without a copy.
@@ -49,10 +54,16 @@ struct TensorInfo {
 
 class Gguf {
  public:
+  // Moves keep every view and pointer valid; a copy would not.
+  Gguf(Gguf&&) = default;
+  Gguf& operator=(Gguf&&) = default;
+  Gguf(const Gguf&) = delete;
+  Gguf& operator=(const Gguf&) = delete;
+
   // Opens one file, or the first of a split set `NAME-00001-of-0000N.gguf` and then all of them.
   // Throws ModelNotFound, BadFile (name, expected, got), UnsupportedModel (unknown tensor type).
   static Gguf open(const std::string& path);
-  // The same checks over bytes in memory (for the fuzz target); `bytes` must outlive the result.
+  // The same checks over one unsplit file in memory (for the fuzz target); `bytes` must outlive the result.
   static Gguf parse(const uint8_t* bytes, size_t size, const std::string& label);
 
   const Value* find(std::string_view key) const;  // nullptr if absent
@@ -68,10 +79,15 @@ class Gguf {
   const std::string& path() const { return path_; }
 
  private:
+  Gguf() = default;
+  void index_tensors();
+  const Value& require(const std::string& key, const char* wanted) const;
+
   std::string path_;
   std::vector<std::shared_ptr<const MappedFile>> files_;
   std::vector<std::pair<std::string, Value>> metadata_;
   std::vector<TensorInfo> tensors_;
+  // Keys are views of the names in the two vectors, whose elements stay in place when the vectors are moved.
   std::unordered_map<std::string_view, size_t> tensor_index_;
   std::unordered_map<std::string_view, size_t> metadata_index_;
 };

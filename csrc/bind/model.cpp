@@ -1,0 +1,122 @@
+// _core.Model: loading, and the calls that read a sequence. Ids are copied before the GIL is released; C++ writes into
+// the output array, which this function holds until the job has ended.
+#include <pybind11/stl.h>
+
+#include "bind/array.h"
+#include "bind/bind.h"
+#include "bind/stream.h"
+#include "bind/token_ids.h"
+#include "bind/wait.h"
+#include "engine/evaluate.h"
+#include "engine/generate.h"
+
+namespace py = pybind11;
+
+namespace gemlet::bind {
+namespace {
+
+using engine::Engine;
+
+std::shared_ptr<Engine> load(const std::string& path, int threads, int64_t context, const std::string& kv_dtype,
+                             const std::string& compute) {
+  const py::gil_scoped_release released;
+  engine::LoadOptions options;
+  options.threads = threads, options.context = context, options.kv_dtype = kv_dtype, options.compute = compute;
+  return std::make_shared<Engine>(path, options);
+}
+
+py::dict info(const Engine& e) {
+  const model::Config& c = e.decoder().config();
+  const model::Weights& w = e.decoder().weights();
+  const model::LayerConfig& layer = c.layers.front();
+  py::dict d;
+  d["architecture"] = c.architecture, d["name"] = c.name, d["path"] = e.decoder().file().path();
+  d["layers"] = c.layers.size(), d["width"] = c.width, d["vocab_size"] = c.vocabulary, d["window"] = c.window;
+  d["heads"] = layer.heads, d["kv_heads"] = layer.kv_heads, d["head_dim"] = layer.channels, d["ffn"] = layer.ffn;
+  d["context"] = e.context(), d["trained_context"] = c.context;
+  d["isa"] = e.kernels().name, d["threads"] = e.threads();
+  d["kv_dtype"] = e.kv_type() == model::KvType::F16 ? "f16" : "f32", d["compute"] = e.options().compute;
+  size_t file_bytes = 0;
+  for (const auto& file : e.decoder().file().files()) file_bytes += file->size();
+  d["file_bytes"] = file_bytes, d["parameters"] = w.parameters;
+  d["bytes_per_token"] = w.bytes_per_token(), d["madds_per_token"] = w.madds_per_token();
+  d["madds_head"] = w.madds_head(), d["end_ids"] = e.end_ids();
+  return d;
+}
+
+py::dict memory(const Engine& e) {
+  py::dict d;
+  size_t file_bytes = 0;
+  for (const auto& file : e.decoder().file().files()) file_bytes += file->size();
+  d["weights_file"] = file_bytes, d["kv_cache"] = e.cache_bytes.load(), d["activations"] = e.scratch_bytes.load();
+  return d;
+}
+
+void run(const std::shared_ptr<Engine>& e, const std::shared_ptr<engine::Job>& job) {
+  e->scheduler().submit(job);
+  wait_for(*job);
+}
+
+py::array_t<float> logits(const std::shared_ptr<Engine>& e, const py::object& ids,
+                          const std::optional<In<int64_t>>& positions) {
+  std::vector<int32_t> tokens = ids_from(ids);
+  std::vector<int64_t> wanted;
+  if (positions) {
+    expect_dims(*positions, 1, "positions");
+    wanted.assign(positions->data(), positions->data() + positions->size());
+  } else {
+    for (size_t i = 0; i < tokens.size(); ++i) wanted.push_back(static_cast<int64_t>(i));
+  }
+  py::array_t<float> y = out<float>({static_cast<int64_t>(wanted.size()), e->decoder().config().vocabulary});
+  run(e, std::make_shared<engine::LogitsJob>(*e, std::move(tokens), std::move(wanted), y.mutable_data()));
+  return y;
+}
+
+py::array_t<float> hidden(const std::shared_ptr<Engine>& e, const py::object& ids, const std::vector<int64_t>& layers) {
+  std::vector<int32_t> tokens = ids_from(ids);
+  py::array_t<float> y = out<float>(
+      {static_cast<int64_t>(layers.size()), static_cast<int64_t>(tokens.size()), e->decoder().config().width});
+  run(e, std::make_shared<engine::HiddenJob>(*e, std::move(tokens), layers, y.mutable_data()));
+  return y;
+}
+
+py::array_t<float> score(const std::shared_ptr<Engine>& e, const py::object& ids, int64_t first) {
+  std::vector<int32_t> tokens = ids_from(ids);
+  const auto total = static_cast<int64_t>(tokens.size());
+  py::array_t<float> y = out<float>({std::max<int64_t>(0, total - std::max<int64_t>(first, 0))});
+  run(e, std::make_shared<engine::ScoreJob>(*e, std::move(tokens), first, y.mutable_data()));
+  return y;
+}
+
+std::unique_ptr<Stream> generate(const std::shared_ptr<Engine>& e, const py::object& ids,
+                                 const engine::GenerateOptions& options) {
+  auto job = std::make_shared<engine::GenerateJob>(*e, ids_from(ids), options);
+  e->scheduler().submit(job);
+  return std::make_unique<Stream>(e, std::move(job));
+}
+
+void close(Engine& e) {
+  const py::gil_scoped_release released;
+  e.scheduler().close();
+}
+
+}  // namespace
+
+void register_model(py::module_& m) {
+  py::class_<Engine, std::shared_ptr<Engine>>(m, "Model", "A loaded model; one thread of its own runs every call.")
+      .def(py::init(&load), py::arg("path"), py::arg("threads") = 0, py::arg("context") = 0,
+           py::arg("kv_dtype") = "auto", py::arg("compute") = "auto")
+      .def("info", &info)
+      .def("memory", &memory)
+      .def_property_readonly(
+          "tokenizer",
+          [](const Engine& e) { return std::const_pointer_cast<text::Tokenizer>(e.shared_tokenizer()); })
+      .def("logits", &logits, py::arg("ids"), py::arg("positions") = py::none())
+      .def("hidden", &hidden, py::arg("ids"), py::arg("layers"))
+      .def("score", &score, py::arg("ids"), py::arg("first") = 1)
+      .def("generate", &generate, py::arg("ids"), py::arg("options"))
+      .def("cancel_all", [](Engine& e) { e.scheduler().cancel_all(); })
+      .def("close", &close);
+}
+
+}  // namespace gemlet::bind

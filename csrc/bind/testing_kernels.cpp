@@ -1,0 +1,163 @@
+// Private access to the kernels of one instruction set, for tests (against the scalar twin) and micro-benchmarks.
+#include <chrono>
+#include <random>
+
+#include "bind/array.h"
+#include "bind/bind.h"
+#include "kernels/dispatch.h"
+#include "ops/ops.h"
+
+#include <pybind11/stl.h>
+
+namespace py = pybind11;
+
+namespace gemlet::bind {
+namespace {
+
+using codec::Matrix;
+
+Matrix matrix_of(const In<uint8_t>& w, const std::string& type, int64_t cols) {
+  expect_dims(w, 2, "w");
+  const codec::TypeInfo* info = codec::find(type);
+  if (info == nullptr) throw BadArgument(cat("type: unknown '", type, "'"));
+  const size_t row_bytes = codec::row_bytes(info->type, cols);
+  if (static_cast<size_t>(w.shape(1)) != row_bytes)
+    throw BadArgument(cat("w: expected ", row_bytes, " bytes a row, got ", w.shape(1)));
+  return {w.data(), info->type, w.shape(0), cols, row_bytes};
+}
+
+// x (T, K) . w^T through ops::linear: the matrix-vector kernel for one row, panels for several.
+py::array_t<float> linear(const std::string& isa, const In<uint8_t>& w, const std::string& type, const In<float>& x,
+                          int threads, bool float_compute) {
+  const Rows<const float> rows = rows_of(x, "x");
+  const Matrix matrix = matrix_of(w, type, rows.cols);
+  const Team team(threads);
+  ops::Context on(kernels::by_name(isa), team, float_compute);
+  ops::Quantised scratch;
+  py::array_t<float> y = out<float>({rows.rows, matrix.rows});
+  ops::linear(on, rows, {{&matrix, rows_of(y)}}, scratch);
+  return y;
+}
+
+py::tuple quantize(const std::string& isa, const In<float>& x) {
+  const Rows<const float> rows = rows_of(x, "x");
+  const Team team(1);
+  ops::Context on(kernels::by_name(isa), team, false);
+  ops::Quantised scratch;
+  const kernels::QuantRows q = scratch.fill(on, rows);
+  const int64_t b = q.blocks;
+  return py::make_tuple(py::array_t<int8_t>({rows.rows, b * 32}, q.q), py::array_t<float>({rows.rows, b}, q.d),
+                        py::array_t<int32_t>({rows.rows, b}, q.sum), py::array_t<int32_t>({rows.rows, b * 2}, q.sum16),
+                        py::array_t<float>({rows.rows, b}, q.dsum));
+}
+
+// Row operations by name: rms_norm, add_rms_norm (a: x, b: w, c: the stream), gelu_mul (a, b), rope (a, b: cos, c: sin),
+// softcap (a), widen and narrow through binary16 (a).
+py::array_t<float> row_operation(const std::string& isa, const std::string& name, const In<float>& a,
+                                 const In<float>& b, const In<float>& c, float number) {
+  const kernels::Table& k = kernels::by_name(isa);
+  const int64_t n = a.size();
+  const auto need = [&](const In<float>& v, int64_t size, const char* what) {
+    if (v.size() != size) throw BadArgument(cat(name, ": ", what, " has ", v.size(), " elements, expected ", size));
+  };
+  py::array_t<float> y = out<float>({n});
+  std::copy(a.data(), a.data() + n, y.mutable_data());
+  float* p = y.mutable_data();
+  if (name == "rms_norm") {
+    if (b.size() > 0) need(b, n, "w");
+    k.rms_norm(a.data(), b.size() > 0 ? b.data() : nullptr, number, n, p);
+  } else if (name == "add_rms_norm") {
+    need(b, n, "w"), need(c, n, "x");
+    std::copy(c.data(), c.data() + n, p);
+    k.add_rms_norm(a.data(), b.data(), number, n, p);
+  } else if (name == "gelu_mul") {
+    need(b, n, "up");
+    k.gelu_mul(a.data(), b.data(), n, p);
+  } else if (name == "rope") {
+    need(b, n / 2, "cos"), need(c, n / 2, "sin");
+    k.rope(a.data(), b.data(), c.data(), n, p);
+  } else if (name == "softcap") {
+    k.softcap(number, n, p);
+  } else if (name == "half") {
+    std::vector<uint16_t> half(static_cast<size_t>(n));
+    k.narrow_f16(a.data(), n, half.data());
+    k.widen_f16(half.data(), n, p);
+  } else {
+    throw BadArgument(cat("row_operation: unknown '", name, "'"));
+  }
+  return y;
+}
+
+// Attention over a dense cache k, v (S, K * C), put into pages here. begin, end (T).
+py::array_t<float> attention(const std::string& isa, const In<float>& q, const In<float>& k, const In<float>& v,
+                             int64_t kv_heads, const In<int64_t>& begin, const In<int64_t>& end, float scale, bool half,
+                             int threads) {
+  const Rows<const float> queries = rows_of(q, "q"), keys = rows_of(k, "k"), values = rows_of(v, "v");
+  const int64_t channels = keys.cols / kv_heads, pages = (keys.rows + kernels::kPageKeys - 1) / kernels::kPageKeys;
+  const kernels::Table& table = kernels::by_name(isa);
+  const Team team(threads);
+  ops::Context on(table, team, false);
+  const size_t element = half ? 2 : 4, page_bytes = static_cast<size_t>(kv_heads * kernels::kPageKeys * channels) * element;
+  std::vector<std::vector<uint8_t>> memory(static_cast<size_t>(2 * pages), std::vector<uint8_t>(page_bytes, 0xFF));
+  std::vector<const uint8_t*> k_pages, v_pages;
+  for (int64_t page = 0; page < pages; ++page) {
+    k_pages.push_back(memory[static_cast<size_t>(2 * page)].data());
+    v_pages.push_back(memory[static_cast<size_t>(2 * page + 1)].data());
+  }
+  for (int64_t j = 0; j < keys.rows; ++j)
+    for (int64_t h = 0; h < kv_heads; ++h)
+      for (int part = 0; part < 2; ++part) {
+        const float* from = (part == 0 ? keys : values).row(j) + h * channels;
+        uint8_t* to = memory[static_cast<size_t>(j / kernels::kPageKeys * 2 + part)].data() +
+                      static_cast<size_t>((h * kernels::kPageKeys + j % kernels::kPageKeys) * channels) * element;
+        if (half)
+          table.narrow_f16(from, channels, reinterpret_cast<uint16_t*>(to));
+        else
+          std::copy(from, from + channels, reinterpret_cast<float*>(to));
+      }
+  py::array_t<float> y = out<float>({queries.rows, queries.cols});
+  ops::attention(on, queries, {k_pages.data(), v_pages.data(), half, kv_heads, channels}, begin.data(), end.data(),
+                 scale, rows_of(y));
+  return y;
+}
+
+// Seconds of the best of `repeats` runs of tokens x (rows, cols) in the given format, random weights.
+double time_linear(const std::string& isa, const std::string& type, int64_t rows, int64_t cols, int64_t tokens,
+                   int threads, int repeats) {
+  const codec::TypeInfo* info = codec::find(type);
+  if (info == nullptr) throw BadArgument(cat("type: unknown '", type, "'"));
+  const size_t row_bytes = codec::row_bytes(info->type, cols);
+  std::vector<uint8_t> bytes(row_bytes * static_cast<size_t>(rows));
+  std::mt19937 random(1);
+  for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random() & 0x3F);  // keeps every binary16 scale finite
+  const Matrix matrix{bytes.data(), info->type, rows, cols, row_bytes};
+  std::vector<float> x(static_cast<size_t>(tokens * cols)), y(static_cast<size_t>(tokens * rows));
+  for (float& f : x) f = static_cast<float>(random() % 2001) / 1000.0F - 1.0F;
+  const Team team(threads);
+  ops::Context on(kernels::by_name(isa), team, false);
+  ops::Quantised scratch;
+  double best = 1e9;
+  const py::gil_scoped_release release;
+  for (int i = 0; i < repeats; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    ops::linear(on, {x.data(), tokens, cols}, {{&matrix, {y.data(), tokens, rows}}}, scratch);
+    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  return best;
+}
+
+}  // namespace
+
+void register_testing_kernels(py::module_& m) {
+  m.def("linear", &linear, py::arg("isa"), py::arg("w"), py::arg("type"), py::arg("x"), py::arg("threads") = 1,
+        py::arg("float_compute") = false);
+  m.def("quantize", &quantize, py::arg("isa"), py::arg("x"));
+  m.def("row_operation", &row_operation, py::arg("isa"), py::arg("name"), py::arg("a"), py::arg("b"), py::arg("c"),
+        py::arg("number") = 0.0F);
+  m.def("attention", &attention, py::arg("isa"), py::arg("q"), py::arg("k"), py::arg("v"), py::arg("kv_heads"),
+        py::arg("begin"), py::arg("end"), py::arg("scale"), py::arg("half"), py::arg("threads") = 1);
+  m.def("time_linear", &time_linear, py::arg("isa"), py::arg("type"), py::arg("rows"), py::arg("cols"),
+        py::arg("tokens"), py::arg("threads") = 1, py::arg("repeats") = 5);
+}
+
+}  // namespace gemlet::bind

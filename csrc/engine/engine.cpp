@@ -1,0 +1,82 @@
+// Loading: file -> decoder and tokenizer, options -> what will run.
+#include "engine/engine.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "engine/vocabulary.h"
+#include "kernels/dispatch.h"
+
+namespace gemlet::engine {
+namespace {
+
+int choose_threads(int wanted) {
+  if (wanted < 0 || wanted > 1024) throw BadArgument(cat("threads: expected 1 to 1024, or 0 for all, got ", wanted));
+  return wanted > 0 ? wanted : cpu_budget().threads;
+}
+
+model::KvType choose_kv(const std::string& wanted, const model::Weights& weights) {
+  if (wanted == "f16") return model::KvType::F16;
+  if (wanted == "f32") return model::KvType::F32;
+  if (wanted != "auto") throw BadArgument(cat("kv_dtype: expected 'auto', 'f32' or 'f16', got '", wanted, "'"));
+  const bool full = weights.layers.front().attn_q.type == codec::Type::F32;
+  return full ? model::KvType::F32 : model::KvType::F16;
+}
+
+bool choose_float(const std::string& wanted) {
+  if (wanted != "auto" && wanted != "float32")
+    throw BadArgument(cat("compute: expected 'auto' or 'float32', got '", wanted, "'"));
+  return wanted == "float32";
+}
+
+int64_t choose_context(int64_t wanted, int64_t trained) {
+  if (wanted < 0 || wanted > trained)
+    throw BadArgument(cat("context: expected 1 to ", trained, " (what the model was trained for), or 0 for that, got ",
+                          wanted));
+  return wanted > 0 ? wanted : trained;
+}
+
+// The model's own end token, and the one that closes a turn in instruction-tuned models.
+std::vector<int32_t> find_end_ids(const text::Tokenizer& tokenizer) {
+  std::vector<int32_t> ids;
+  if (tokenizer.vocabulary().eos >= 0) ids.push_back(tokenizer.vocabulary().eos);
+  const int32_t turn = tokenizer.find("<end_of_turn>");
+  if (turn >= 0 && tokenizer.kind(turn) == text::PieceKind::Control) ids.push_back(turn);
+  return ids;
+}
+
+}  // namespace
+
+Engine::Engine(const std::string& path, const LoadOptions& options)
+    : options_(options),
+      team_(choose_threads(options.threads)),
+      on_(kernels::active(), team_, choose_float(options.compute)) {
+  auto file = std::make_shared<const formats::Gguf>(formats::Gguf::open(path));
+  decoder_ = std::make_shared<const model::Decoder>(file);
+  tokenizer_ = text::Tokenizer::spm(vocabulary_from(file));
+  const auto pieces = static_cast<int64_t>(tokenizer_->vocabulary().pieces.size());
+  if (pieces > decoder_->config().vocabulary)
+    throw BadFile(cat("gguf: '", path, "': ", pieces, " tokens, but the embedding has ",
+                      decoder_->config().vocabulary, " rows"));
+  end_ids_ = find_end_ids(*tokenizer_);
+  kv_type_ = choose_kv(options.kv_dtype, decoder_->weights());
+  context_ = choose_context(options.context, decoder_->config().context);
+}
+
+void Engine::check_ids(const std::vector<int32_t>& ids) const {
+  if (ids.empty()) throw BadArgument("ids: expected at least one token, got none");
+  const int64_t vocabulary = decoder_->config().vocabulary;
+  for (size_t i = 0; i < ids.size(); ++i)
+    if (ids[i] < 0 || ids[i] >= vocabulary)
+      throw BadArgument(cat("ids[", i, "]: ", ids[i], " is outside the vocabulary, 0 to ", vocabulary - 1));
+  if (static_cast<int64_t>(ids.size()) > context_)
+    throw ContextOverflow(cat("context: ", ids.size(), " tokens do not fit the context of ", context_,
+                              "; shorten the text, or load with a larger context (the model's own is ",
+                              decoder_->config().context, ")"));
+}
+
+void Engine::note_scratch() {
+  scratch_bytes = static_cast<int64_t>(state_.bytes() + on_.bytes() + logits_.bytes());
+}
+
+}  // namespace gemlet::engine

@@ -1,0 +1,73 @@
+// A loaded model with everything that runs it: decoder, tokenizer, kernels, threads, scratch, and the scheduler whose
+// thread alone touches them.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "core/parallel.h"
+#include "engine/scheduler.h"
+#include "model/decoder.h"
+#include "ops/ops.h"
+#include "text/tokenizer.h"
+
+namespace gemlet::engine {
+
+// Tokens a step runs at most: the piece after which a call can be cancelled, and that a prompt is read in.
+constexpr int64_t kBlockTokens = 512;
+// Rows of logits computed together where only their scores are kept: (16, V) floats of scratch.
+constexpr int64_t kHeadRows = 16;
+
+struct LoadOptions {
+  int threads = 0;                  // 0: all this process may use
+  int64_t context = 0;              // 0: as many tokens as the model was trained for
+  std::string kv_dtype = "auto";    // auto, f32, f16
+  std::string compute = "auto";     // auto, float32
+};
+
+class Engine {
+ public:
+  Engine(const std::string& path, const LoadOptions& options);
+
+  const model::Decoder& decoder() const { return *decoder_; }
+  const text::Tokenizer& tokenizer() const { return *tokenizer_; }
+  std::shared_ptr<const text::Tokenizer> shared_tokenizer() const { return tokenizer_; }
+  const std::vector<int32_t>& end_ids() const { return end_ids_; }   // ids that end a generation
+  const LoadOptions& options() const { return options_; }
+  int64_t context() const { return context_; }
+  int threads() const { return team_.threads(); }
+  model::KvType kv_type() const { return kv_type_; }
+  const kernels::Table& kernels() const { return on_.kernels; }
+  Scheduler& scheduler() { return scheduler_; }
+
+  // For jobs, on the engine's thread.
+  ops::Context& on() { return on_; }
+  model::State& state() { return state_; }
+  Buffer<float>& logits() { return logits_; }
+  model::KvCache new_cache() const { return model::KvCache(decoder_->config(), kv_type_); }
+
+  // Throws BadArgument naming the first id outside the vocabulary, ContextOverflow where they do not fit.
+  void check_ids(const std::vector<int32_t>& ids) const;
+
+  // Bytes of caches now in use, counted by the jobs.
+  std::atomic<int64_t> cache_bytes{0};
+  std::atomic<int64_t> scratch_bytes{0};
+  void note_scratch();   // on the engine's thread, after a step
+
+ private:
+  LoadOptions options_;
+  std::shared_ptr<const model::Decoder> decoder_;
+  std::shared_ptr<const text::Tokenizer> tokenizer_;
+  std::vector<int32_t> end_ids_;
+  model::KvType kv_type_ = model::KvType::F16;
+  int64_t context_ = 0;
+  Team team_;
+  ops::Context on_;
+  model::State state_;
+  Buffer<float> logits_;
+  Scheduler scheduler_;   // last: its thread must end before what it uses
+};
+
+}  // namespace gemlet::engine

@@ -1,0 +1,115 @@
+// The kernels' interface: plain structs and function pointers, one table an instruction set. Kernels are single-threaded,
+// own no memory and never throw; shapes were checked by ops/. The scalar table is the oracle of all others.
+//
+// Every float sum has one fixed order, the same on every instruction set, in matrix-vector and matrix-matrix kernels:
+//   products are added with fused multiply-adds into `kPhases` partial sums, block (or element) i into sum i mod kPhases,
+//   and the partial sums are folded as a tree: s[i] += s[i + n/2] until one is left.
+// So a result does not depend on how rows, tokens or threads were grouped, and each table can be compared for equality.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "codec/blocks.h"
+
+namespace gemlet::kernels {
+
+constexpr int kBlock = 32;       // activations are quantised in blocks of 32
+constexpr int kPhases = 8;       // partial sums of a quantised dot product, and of attention
+constexpr int kFloatPhases = 16; // partial sums of a float dot product
+constexpr int kPanelRows = 16;   // weight rows unpacked together
+constexpr int kPadBlocks = 8;    // activation rows are padded with zero blocks to a multiple of this
+constexpr int kTileKeys = 256;   // attention works in tiles of this many keys, at absolute positions
+constexpr int kPageKeys = 64;    // keys in a page of the cache; divides kTileKeys
+
+// T rows of activations quantised to int8, each block with its own scale; B = padded number of blocks.
+struct QuantRows {
+  int8_t* q;        // (T, B * 32), in -127..127
+  float* d;         // (T, B), x ~ d * q
+  int32_t* sum;     // (T, B), sum of q over the block
+  int32_t* sum16;   // (T, B * 2), over half blocks
+  float* dsum;      // (T, B), d * sum
+  int64_t blocks;   // B
+};
+
+// 16 weight rows unpacked to bytes. B = blocks of 32 in a row, S = scales a block (1, or 2 for formats with blocks of 16).
+struct Panel {
+  uint8_t* q;     // (B, 8, 16, 4): four consecutive elements of each row side by side
+  float* scale;   // (B, S, 16)
+  float* min;     // (B, 16), only for formats with a minimum
+};
+
+// The kernels of one block format.
+struct Format {
+  codec::Type type;
+  int scales;       // S
+  bool has_min;
+  // y[r] = row r of w times x (one row of QuantRows).
+  void (*matvec)(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t blocks, const QuantRows& x, float* y);
+  // The first `rows` rows at w into a panel; missing rows repeat the last one.
+  void (*unpack)(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t blocks, const Panel& panel);
+  // y[t * ldy + r] = panel row r times x row t, for t in [0, count) and r in [0, rows).
+  void (*gemm)(const Panel& panel, int64_t rows, int64_t blocks, const QuantRows& x, int64_t count, float* y,
+               int64_t ldy);
+};
+
+constexpr int kFormats = 6;
+
+// One tile of attention: `rows` query rows against the keys [first, first + count) of one key/value head.
+struct AttendTile {
+  const float* q;            // (rows, C), row r at q + r * ldq
+  int64_t ldq;
+  int64_t rows;
+  int64_t channels;          // C, a multiple of 8
+  float scale;
+  const void* const* k;      // pages of this head from key `first` on: each (kPageKeys, C)
+  const void* const* v;
+  bool half;                 // pages hold binary16, else float32
+  int64_t first, count;      // count <= kTileKeys
+  const int64_t* begin;      // (rows) visible keys of a row: [begin, end)
+  const int64_t* end;
+  float* scores;             // scratch (rows, kTileKeys)
+  float* widened;            // scratch (kPageKeys, C)
+  float* max;                // (rows) largest score in this tile, -inf where no key is visible
+  float* sum;                // (rows) sum of exp(score - max)
+  float* out;                // (rows, C) sum of exp(score - max) * v
+};
+
+struct Table {
+  const char* name;
+  Format formats[kFormats];
+
+  // x (K) -> one row of QuantRows; K <= B * 32, the rest is zero. A block with a non-finite value gets d = NaN.
+  void (*quantize)(const float* x, int64_t k, const QuantRows& row);
+  // y[t * ldy + r] = w row r . x row t over K elements.
+  void (*dot_f32)(const float* w, int64_t ldw, int64_t rows, const float* x, int64_t ldx, int64_t count, int64_t k,
+                  float* y, int64_t ldy);
+  void (*widen_f16)(const uint16_t* x, int64_t n, float* y);
+  void (*widen_bf16)(const uint16_t* x, int64_t n, float* y);
+  void (*narrow_f16)(const float* x, int64_t n, uint16_t* y);
+
+  // y = x / sqrt(mean(x^2) + eps) * w; w may be null (no weight). In place is allowed.
+  void (*rms_norm)(const float* x, const float* w, float eps, int64_t n, float* y);
+  // x += rms_norm(h)
+  void (*add_rms_norm)(const float* h, const float* w, float eps, int64_t n, float* x);
+  // y = gelu_tanh(gate) * up
+  void (*gelu_mul)(const float* gate, const float* up, int64_t n, float* y);
+  // Half-split rotary embedding of one head: pairs (d, d + C/2), cos and sin (C/2).
+  void (*rope)(const float* x, const float* cos, const float* sin, int64_t channels, float* y);
+  void (*scale)(float factor, int64_t n, float* x);
+  void (*softcap)(float cap, int64_t n, float* x);   // x = cap * tanh(x / cap)
+
+  // Sum of exp(x - max), in kPhases partial sums.
+  float (*sum_exp)(const float* x, int64_t n, float max);
+
+  void (*attend)(const AttendTile& tile);
+  // Folds a tile's (max, sum, out) into the running ones; acc_max starts at -inf, acc_sum and acc_out at 0.
+  void (*attend_merge)(const AttendTile& tile, float* acc_max, float* acc_sum, float* acc_out, int64_t ld);
+
+  // For the machine's limits: reads `bytes` and returns a checksum; runs `steps` x 64 independent int8 multiply-adds
+  // of the set's widest kind and returns how many operations (multiply and add count two) that were.
+  uint64_t (*read_stream)(const uint8_t* p, size_t bytes);
+  double (*int8_stream)(int64_t steps);
+};
+
+}  // namespace gemlet::kernels

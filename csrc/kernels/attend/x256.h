@@ -1,0 +1,194 @@
+// One tile of attention. Keys and values are widened to float a few at a time, so that all query rows of the tile (the
+// heads of a group x some tokens) share the conversion from L1. Scores: 2 rows x 4 keys a step; values: 4 rows x 16
+// channels. A masked key has weight +0 and so changes no sum: rows may be grouped in any way.
+#pragma once
+
+namespace gemlet::kernels {
+namespace {
+
+constexpr int64_t kChunkKeys = 16;
+
+struct Span {
+  int64_t begin, end;
+};
+
+// The keys of the tile that row r sees, relative to the tile.
+inline Span visible(const AttendTile& tile, int64_t r) {
+  const int64_t begin = tile.begin[r] > tile.first ? tile.begin[r] - tile.first : 0;
+  const int64_t end = tile.end[r] - tile.first < tile.count ? tile.end[r] - tile.first : tile.count;
+  return {begin, end > begin ? end : begin};
+}
+
+// Keys [j, j + n) of a page list as floats (n, C); they lie in one page.
+inline const float* widened(const AttendTile& tile, const void* const* pages, int64_t j, int64_t n) {
+  const int64_t at = j % kPageKeys * tile.channels;
+  const void* page = pages[j / kPageKeys];
+  if (!tile.half) return static_cast<const float*>(page) + at;
+  const auto* x = static_cast<const uint16_t*>(page) + at;
+  for (int64_t i = 0; i < n * tile.channels; i += 8)
+    _mm256_storeu_ps(tile.widened + i, _mm256_cvtph_ps(load16(x + i)));
+  return tile.widened;
+}
+
+template <int NR, int NK>
+void score_tile(const float* q, int64_t ldq, const float* k, int64_t channels, __m256 scale, float* scores) {
+  __m256 s[NR][4];
+  for (int r = 0; r < NR; ++r)
+    for (int j = 0; j < 4; ++j) s[r][j] = _mm256_setzero_ps();
+  for (int64_t c = 0; c < channels; c += 8) {
+    __m256 key[NK];
+#pragma GCC unroll 4
+    for (int j = 0; j < NK; ++j) key[j] = _mm256_loadu_ps(k + j * channels + c);
+#pragma GCC unroll 2
+    for (int r = 0; r < NR; ++r) {
+      const __m256 query = _mm256_loadu_ps(q + r * ldq + c);
+#pragma GCC unroll 4
+      for (int j = 0; j < NK; ++j) s[r][j] = _mm256_fmadd_ps(query, key[j], s[r][j]);
+    }
+  }
+  for (int r = 0; r < NR; ++r) {
+    const __m128 four = _mm_mul_ps(fold8x4(s[r][0], s[r][1], s[r][2], s[r][3]), _mm256_castps256_ps128(scale));
+    float out[4];
+    _mm_storeu_ps(out, four);
+    std::memcpy(scores + r * kTileKeys, out, NK * sizeof(float));
+  }
+}
+
+template <int NR>
+void score_rows(const AttendTile& tile, int64_t r, const float* k, int64_t j, int64_t n) {
+  const __m256 scale = _mm256_set1_ps(tile.scale);
+  const float* q = tile.q + r * tile.ldq;
+  float* scores = tile.scores + r * kTileKeys + j;
+  int64_t i = 0;
+  for (; i + 4 <= n; i += 4)
+    score_tile<NR, 4>(q, tile.ldq, k + i * tile.channels, tile.channels, scale, scores + i);
+  for (; i < n; ++i) score_tile<NR, 1>(q, tile.ldq, k + i * tile.channels, tile.channels, scale, scores + i);
+}
+
+// Scores of one row become weights exp(score - max); all others of the tile become 0.
+inline void softmax_row(const AttendTile& tile, int64_t r) {
+  float* scores = tile.scores + r * kTileKeys;
+  const Span span = visible(tile, r);
+  tile.max[r] = -__builtin_inff();
+  tile.sum[r] = 0;
+  if (span.begin == span.end) {
+    std::memset(scores, 0, kTileKeys * sizeof(float));
+    return;
+  }
+  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  const __m256i before = _mm256_set1_epi32(static_cast<int>(span.begin) - 1);
+  const __m256i end = _mm256_set1_epi32(static_cast<int>(span.end));
+  const __m256 lowest = _mm256_set1_ps(-__builtin_inff());
+  __m256 seen[kTileKeys / 8], max = lowest;
+  for (int i = 0; i < kTileKeys / 8; ++i) {
+    const __m256i at = _mm256_add_epi32(lanes, _mm256_set1_epi32(8 * i));
+    seen[i] = _mm256_castsi256_ps(_mm256_and_si256(_mm256_cmpgt_epi32(at, before), _mm256_cmpgt_epi32(end, at)));
+    max = _mm256_max_ps(_mm256_blendv_ps(lowest, _mm256_loadu_ps(scores + 8 * i), seen[i]), max);
+  }
+  __m128 top = _mm_max_ps(_mm256_castps256_ps128(max), _mm256_extractf128_ps(max, 1));
+  top = _mm_max_ps(top, _mm_movehl_ps(top, top));
+  tile.max[r] = _mm_cvtss_f32(_mm_max_ss(top, _mm_movehdup_ps(top)));
+  const __m256 most = _mm256_set1_ps(tile.max[r]);
+  __m256 sums = _mm256_setzero_ps();
+  for (int i = 0; i < kTileKeys / 8; ++i) {
+    const __m256 p = _mm256_and_ps(exp8(_mm256_sub_ps(_mm256_loadu_ps(scores + 8 * i), most)), seen[i]);
+    _mm256_storeu_ps(scores + 8 * i, p);
+    sums = _mm256_add_ps(sums, p);
+  }
+  tile.sum[r] = fold8(sums);
+}
+
+// out (NR rows, 16 channels from c) += weights of keys [j, j + n) x v.
+template <int NR, int NV>
+void value_tile(const AttendTile& tile, int64_t r, const float* v, int64_t j, int64_t n, int64_t c) {
+  __m256 s[NR][NV];
+  float* out = tile.out + r * tile.channels + c;
+  for (int i = 0; i < NR; ++i)
+    for (int h = 0; h < NV; ++h) s[i][h] = _mm256_loadu_ps(out + i * tile.channels + 8 * h);
+  const float* weights = tile.scores + r * kTileKeys + j;
+  for (int64_t key = 0; key < n; ++key) {
+    __m256 value[NV];
+    for (int h = 0; h < NV; ++h) value[h] = _mm256_loadu_ps(v + key * tile.channels + c + 8 * h);
+#pragma GCC unroll 4
+    for (int i = 0; i < NR; ++i) {
+      const __m256 p = _mm256_broadcast_ss(weights + i * kTileKeys + key);
+      for (int h = 0; h < NV; ++h) s[i][h] = _mm256_fmadd_ps(p, value[h], s[i][h]);
+    }
+  }
+  for (int i = 0; i < NR; ++i)
+    for (int h = 0; h < NV; ++h) _mm256_storeu_ps(out + i * tile.channels + 8 * h, s[i][h]);
+}
+
+template <int NR>
+void value_rows(const AttendTile& tile, int64_t r, const float* v, int64_t j, int64_t n) {
+  int64_t c = 0;
+  for (; c + 16 <= tile.channels; c += 16) value_tile<NR, 2>(tile, r, v, j, n, c);
+  for (; c < tile.channels; c += 8) value_tile<NR, 1>(tile, r, v, j, n, c);
+}
+
+// The keys that any of rows [r, r + n) sees.
+inline Span visible_to_any(const AttendTile& tile, int64_t r, int64_t n) {
+  Span all{kTileKeys, 0};
+  for (int64_t i = r; i < r + n; ++i) {
+    const Span one = visible(tile, i);
+    if (one.begin == one.end) continue;
+    all.begin = one.begin < all.begin ? one.begin : all.begin;
+    all.end = one.end > all.end ? one.end : all.end;
+  }
+  return all;
+}
+
+// Calls work(first key, count) for the pieces of the span that lie in one chunk.
+template <class Work>
+void for_chunks(Span span, Work work) {
+  for (int64_t j = span.begin; j < span.end;) {
+    const int64_t stop = (j / kChunkKeys + 1) * kChunkKeys, n = (stop < span.end ? stop : span.end) - j;
+    work(j, n);
+    j += n;
+  }
+}
+
+inline void attend(const AttendTile& tile) {
+  const Span all = visible_to_any(tile, 0, tile.rows);
+  for_chunks(all, [&](int64_t j, int64_t n) {
+    const float* k = widened(tile, tile.k, j, n);
+    int64_t r = 0;
+    for (; r + 2 <= tile.rows; r += 2) score_rows<2>(tile, r, k, j, n);
+    for (; r < tile.rows; ++r) score_rows<1>(tile, r, k, j, n);
+  });
+  for (int64_t r = 0; r < tile.rows; ++r) softmax_row(tile, r);
+  std::memset(tile.out, 0, static_cast<size_t>(tile.rows * tile.channels) * sizeof(float));
+  for_chunks(all, [&](int64_t j, int64_t n) {
+    const float* v = widened(tile, tile.v, j, n);
+    int64_t r = 0;
+    for (; r + 4 <= tile.rows; r += 4) value_rows<4>(tile, r, v, j, n);
+    for (; r < tile.rows; ++r) value_rows<1>(tile, r, v, j, n);
+  });
+}
+
+inline float exp1(float x) { return _mm256_cvtss_f32(exp8(_mm256_set1_ps(x))); }
+
+inline void attend_merge(const AttendTile& tile, float* acc_max, float* acc_sum, float* acc_out, int64_t ld) {
+  for (int64_t row = 0; row < tile.rows; ++row) {
+    if (tile.sum[row] == 0) continue;
+    const float max = tile.max[row] > acc_max[row] ? tile.max[row] : acc_max[row];
+    const float old_factor = acc_sum[row] == 0 ? 0.0F : exp1(acc_max[row] - max);
+    const float new_factor = exp1(tile.max[row] - max);
+    acc_max[row] = max;
+    acc_sum[row] = __builtin_fmaf(tile.sum[row], new_factor, acc_sum[row] * old_factor);
+    const __m256 f_old = _mm256_set1_ps(old_factor), f_new = _mm256_set1_ps(new_factor);
+    const float* in = tile.out + row * tile.channels;
+    float* out = acc_out + row * ld;
+    for (int64_t c = 0; c < tile.channels; c += 8)
+      _mm256_storeu_ps(out + c, _mm256_fmadd_ps(_mm256_loadu_ps(in + c), f_new,
+                                                _mm256_mul_ps(_mm256_loadu_ps(out + c), f_old)));
+  }
+}
+
+inline void add_all(Table& table) {
+  table.attend = attend;
+  table.attend_merge = attend_merge;
+}
+
+}  // namespace
+}  // namespace gemlet::kernels

@@ -1,0 +1,10 @@
+// Float dot products for avx2: the 256-bit body.
+#include "kernels/isa/avx2.h"
+
+#include "kernels/floats/x256.h"
+
+namespace gemlet::kernels::avx2 {
+
+void add_floats(Table& table) { add_all(table); }
+
+}  // namespace gemlet::kernels::avx2

@@ -1,0 +1,169 @@
+// Panels of 16 weight rows against tokens: unpacked once a token block, then multiplied in tiles of 16 rows x 4 tokens.
+// Lanes are rows, so a block's scale is one vector and no horizontal sum is needed. The float sums (kPhases of them) live
+// in L1; the integer sums of a block in registers. `PanelDot` comes from the including file's set.
+#pragma once
+
+namespace gemlet::kernels {
+namespace {
+
+constexpr int kTileTokens = 4;
+constexpr int64_t kPanelBlock = 8 * kPanelRows * 4;  // bytes of a block of 32 for 16 rows
+
+// ---- unpack -------------------------------------------------------------------------------------------------------
+
+template <class F, int J>
+void unpack_block(const uint8_t* const* g, uint8_t* q) {
+  __m256i v[8];
+  for (int r = 0; r < 8; ++r) v[r] = PanelDot::template panel_bytes<F>(F::template u<J>(g[r]));
+  transpose8(v);
+  for (int i = 0; i < 8; ++i)
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + J * kPanelBlock + i * kPanelRows * 4), v[i]);
+}
+
+// Lanes are blocks in `rows`, rows in the panel.
+inline void store_transposed(const __m256* rows, float* out, int64_t stride) {
+  __m256i v[8];
+  for (int r = 0; r < 8; ++r) v[r] = _mm256_castps_si256(rows[r]);
+  transpose8(v);
+  for (int j = 0; j < 8; ++j) _mm256_storeu_ps(out + j * stride, _mm256_castsi256_ps(v[j]));
+}
+
+// Eight rows, one group of eight blocks.
+template <class F>
+void unpack_group(const uint8_t* const* g, uint8_t* q, float* scale, float* min) {
+  unpack_block<F, 0>(g, q), unpack_block<F, 1>(g, q), unpack_block<F, 2>(g, q), unpack_block<F, 3>(g, q);
+  unpack_block<F, 4>(g, q), unpack_block<F, 5>(g, q), unpack_block<F, 6>(g, q), unpack_block<F, 7>(g, q);
+  __m256 scales[F::kScales][8], mins[8];
+  for (int r = 0; r < 8; ++r) {
+    __m256 s[2];
+    F::scales(g[r], s);
+    for (int k = 0; k < F::kScales; ++k) scales[k][r] = s[k];
+    if (F::kHasMin) mins[r] = F::mins(g[r]);
+  }
+  for (int k = 0; k < F::kScales; ++k)
+    store_transposed(scales[k], scale + k * kPanelRows, int64_t{F::kScales} * kPanelRows);
+  if (F::kHasMin) store_transposed(mins, min, kPanelRows);
+}
+
+template <class F>
+void unpack(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t blocks, const Panel& panel) {
+  constexpr size_t kBlockBytes = F::kGroupBytes / 8;
+  uint8_t padded[8][F::kGroupBytes + 32] = {};  // the rows' last blocks, padded with zero blocks
+  for (int half = 0; half < 2; ++half) {
+    for (int64_t group = 0; group * 8 < blocks; ++group) {
+      const int64_t left = blocks - group * 8;
+      const uint8_t* g[8];
+      for (int64_t i = 0; i < 8; ++i) {
+        const int64_t r = half * 8 + i < rows ? half * 8 + i : rows - 1;
+        g[i] = w + static_cast<size_t>(r) * row_bytes + static_cast<size_t>(group) * F::kGroupBytes;
+        if (left < 8) {
+          std::memcpy(padded[i], g[i], static_cast<size_t>(left) * kBlockBytes);
+          g[i] = padded[i];
+        }
+      }
+      unpack_group<F>(g, panel.q + group * 8 * kPanelBlock + half * 32,
+                      panel.scale + group * 8 * F::kScales * kPanelRows + half * 8,
+                      F::kHasMin ? panel.min + group * 8 * kPanelRows + half * 8 : nullptr);
+    }
+  }
+}
+
+// ---- multiply -----------------------------------------------------------------------------------------------------
+
+// The float sums of a tile: phase, token, half of the 16 rows.
+template <int NT>
+struct Sums {
+  __m256 s[kPhases][NT][2];
+};
+
+// Part `part` of block b: integer sums of NT tokens x 16 rows, minus the offset's share.
+template <class F, int NT>
+void integer_sums(const Panel& panel, const QuantRows& x, int64_t t0, int64_t b, int part, __m256i (&dot)[NT][2]) {
+  constexpr int kSteps = 8 / F::kScales;
+  const uint8_t* w = panel.q + b * kPanelBlock + part * kSteps * kPanelRows * 4;
+  const int8_t* q[NT];
+  for (int t = 0; t < NT; ++t) q[t] = x.q + ((t0 + t) * x.blocks + b) * kBlock + part * kSteps * 4;
+  PanelDot::template sums<F, NT, kSteps>(w, q, dot);
+  constexpr int kOffset = PanelDot::template offset<F>();
+  if (kOffset == 0) return;
+  for (int t = 0; t < NT; ++t) {
+    const int64_t at = (t0 + t) * x.blocks + b;
+    const int32_t total = F::kScales == 1 ? x.sum[at] : x.sum16[at * 2 + part];
+    const __m256i off = _mm256_set1_epi32(kOffset * total);
+    for (int h = 0; h < 2; ++h) dot[t][h] = _mm256_sub_epi32(dot[t][h], off);
+  }
+}
+
+template <class F, int NT>
+void add_tile_block(const Panel& panel, const QuantRows& x, int64_t t0, int64_t b, __m256 (&sums)[NT][2]) {
+  for (int part = 0; part < F::kScales; ++part) {
+    __m256i dot[NT][2];
+    integer_sums<F, NT>(panel, x, t0, b, part, dot);
+    const float* scale = panel.scale + (b * F::kScales + part) * kPanelRows;
+    const __m256 s0 = _mm256_loadu_ps(scale), s1 = _mm256_loadu_ps(scale + 8);
+    for (int t = 0; t < NT; ++t) {
+      const __m256 d = _mm256_set1_ps(x.d[(t0 + t) * x.blocks + b]);
+      sums[t][0] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[t][0]), _mm256_mul_ps(s0, d), sums[t][0]);
+      sums[t][1] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[t][1]), _mm256_mul_ps(s1, d), sums[t][1]);
+    }
+  }
+  if (F::kHasMin) {
+    const __m256 m0 = _mm256_loadu_ps(panel.min + b * kPanelRows), m1 = _mm256_loadu_ps(panel.min + b * kPanelRows + 8);
+    for (int t = 0; t < NT; ++t) {
+      const __m256 dsum = _mm256_set1_ps(x.dsum[(t0 + t) * x.blocks + b]);
+      sums[t][0] = _mm256_fnmadd_ps(m0, dsum, sums[t][0]);
+      sums[t][1] = _mm256_fnmadd_ps(m1, dsum, sums[t][1]);
+    }
+  }
+}
+
+inline void store_rows(__m256 low, __m256 high, int64_t rows, float* y) {
+  if (rows == kPanelRows) {
+    _mm256_storeu_ps(y, low);
+    _mm256_storeu_ps(y + 8, high);
+    return;
+  }
+  float all[kPanelRows];
+  _mm256_storeu_ps(all, low);
+  _mm256_storeu_ps(all + 8, high);
+  std::memcpy(y, all, static_cast<size_t>(rows) * sizeof(float));
+}
+
+template <class F, int NT>
+void tile(const Panel& panel, int64_t rows, int64_t blocks, const QuantRows& x, int64_t t0, float* y, int64_t ldy) {
+  Sums<NT> sums;
+  for (int p = 0; p < kPhases; ++p)
+    for (int t = 0; t < NT; ++t) sums.s[p][t][0] = sums.s[p][t][1] = _mm256_setzero_ps();
+  for (int64_t b = 0; b < blocks; ++b) add_tile_block<F, NT>(panel, x, t0, b, sums.s[b % kPhases]);
+  for (int n = kPhases / 2; n > 0; n /= 2)
+    for (int p = 0; p < n; ++p)
+      for (int t = 0; t < NT; ++t)
+        for (int h = 0; h < 2; ++h) sums.s[p][t][h] = _mm256_add_ps(sums.s[p][t][h], sums.s[p + n][t][h]);
+  for (int t = 0; t < NT; ++t) store_rows(sums.s[0][t][0], sums.s[0][t][1], rows, y + (t0 + t) * ldy);
+}
+
+template <class F>
+void gemm(const Panel& panel, int64_t rows, int64_t blocks, const QuantRows& x, int64_t count, float* y, int64_t ldy) {
+  int64_t t = 0;
+  for (; t + kTileTokens <= count; t += kTileTokens) tile<F, kTileTokens>(panel, rows, blocks, x, t, y, ldy);
+  for (; t + 2 <= count; t += 2) tile<F, 2>(panel, rows, blocks, x, t, y, ldy);
+  for (; t < count; ++t) tile<F, 1>(panel, rows, blocks, x, t, y, ldy);
+}
+
+template <class F>
+void add(Format& format) {
+  format.unpack = unpack<F>;
+  format.gemm = gemm<F>;
+}
+
+inline void add_all(Table& table) {
+  add<FmtQ4_0>(table.formats[0]);
+  add<FmtQ5_0>(table.formats[1]);
+  add<FmtQ8_0>(table.formats[2]);
+  add<FmtQ4_K>(table.formats[3]);
+  add<FmtQ5_K>(table.formats[4]);
+  add<FmtQ6_K>(table.formats[5]);
+}
+
+}  // namespace
+}  // namespace gemlet::kernels

@@ -1,0 +1,77 @@
+// int8 products without VNNI: vpmaddubsw adds pairs into 16 bits, which hold several small products before widening.
+// Zen 3 and Golden Cove: vpmaddubsw and vpmaddwd 2 a cycle, latency 3 to 5; so about 64 multiply-adds a cycle at 4 bits.
+#pragma once
+
+#include "kernels/isa/x256.h"
+
+namespace gemlet::kernels {
+namespace {
+
+struct Dot {
+  // 32 products of u (unsigned, or signed where kSigned) and a, as eight sums of four.
+  template <class F>
+  static __m256i block(__m256i u, __m256i a) {
+    const __m256i pairs =
+        F::kSigned ? _mm256_maddubs_epi16(_mm256_abs_epi8(u), _mm256_sign_epi8(a, u)) : _mm256_maddubs_epi16(u, a);
+    return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+  }
+};
+
+// Panel products: pairs are added in 16 bits as long as they fit (eight steps at 4 bits, four at 5, two at 6), then
+// widened. Signed bytes go as |w| * sign(w) a and are widened at each step.
+struct PanelDot {
+  template <class F>
+  static constexpr int offset() {
+    return F::kOffset;
+  }
+  template <class F>
+  static __m256i panel_bytes(__m256i u) {
+    return u;
+  }
+
+  // Steps of four elements that 16 bits hold: each pair is at most 2 * kMax * 127.
+  template <class F>
+  static constexpr int run() {
+    return 32767 / (2 * F::kMax * 127) > 8 ? 8 : 32767 / (2 * F::kMax * 127);
+  }
+
+  static __m256i broadcast4(const int8_t* q) {
+    int four = 0;
+    std::memcpy(&four, q, 4);
+    return _mm256_set1_epi32(four);
+  }
+
+  template <class F, int NT, int kSteps>
+  static void sums(const uint8_t* w, const int8_t* const* q, __m256i (&dot)[NT][2]) {
+    constexpr int kRun = F::kSigned ? 1 : run<F>() > kSteps ? kSteps : run<F>();
+    const __m256i ones = _mm256_set1_epi16(1);
+#pragma GCC unroll 8
+    for (int step = 0; step < kSteps; step += kRun) {
+      __m256i pairs[NT][2];
+#pragma GCC unroll 8
+      for (int i = step; i < step + kRun; ++i) {
+        __m256i w0 = load(w + i * kPanelRows * 4), w1 = load(w + i * kPanelRows * 4 + 32);
+        const __m256i sign0 = w0, sign1 = w1;
+        if (F::kSigned) w0 = _mm256_abs_epi8(w0), w1 = _mm256_abs_epi8(w1);
+#pragma GCC unroll 4
+        for (int t = 0; t < NT; ++t) {
+          const __m256i a = broadcast4(q[t] + i * 4);
+          const __m256i p0 = _mm256_maddubs_epi16(w0, F::kSigned ? _mm256_sign_epi8(a, sign0) : a);
+          const __m256i p1 = _mm256_maddubs_epi16(w1, F::kSigned ? _mm256_sign_epi8(a, sign1) : a);
+          pairs[t][0] = i == step ? p0 : _mm256_add_epi16(pairs[t][0], p0);
+          pairs[t][1] = i == step ? p1 : _mm256_add_epi16(pairs[t][1], p1);
+        }
+      }
+#pragma GCC unroll 4
+      for (int t = 0; t < NT; ++t) {
+        for (int h = 0; h < 2; ++h) {
+          const __m256i wide = _mm256_madd_epi16(pairs[t][h], ones);
+          dot[t][h] = step == 0 ? wide : _mm256_add_epi32(dot[t][h], wide);
+        }
+      }
+    }
+  }
+};
+
+}  // namespace
+}  // namespace gemlet::kernels

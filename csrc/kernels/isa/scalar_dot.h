@@ -1,0 +1,29 @@
+// The scalar quantised dot product of one block, shared by the matrix-vector and the panel kernel.
+#pragma once
+
+#include "kernels/isa/scalar.h"
+
+namespace gemlet::kernels {
+namespace {
+
+// Adds block b of a weight row against row t of x to the partial sums s (kPhases).
+template <class F>
+void add_block(const Block& w, const QuantRows& x, int64_t t, int64_t b, float* s) {
+  const int8_t* q = x.q + (t * x.blocks + b) * kBlock;
+  const float d = x.d[t * x.blocks + b];
+  float& sum = s[b % kPhases];
+  constexpr int kWidth = kBlock / F::kScales;
+  for (int part = 0; part < F::kScales; ++part) {
+    int32_t dot = 0, total = 0;
+    for (int i = part * kWidth; i < (part + 1) * kWidth; ++i) {
+      const int weight = F::kType == codec::Type::Q8_0 ? static_cast<int8_t>(w.u[i]) : w.u[i];
+      dot += weight * q[i];
+      total += q[i];
+    }
+    sum = std::fma(static_cast<float>(dot - F::kOffset * total), w.scale[part] * d, sum);
+  }
+  if (F::kHasMin) sum = std::fma(-w.min, x.dsum[t * x.blocks + b], sum);
+}
+
+}  // namespace
+}  // namespace gemlet::kernels

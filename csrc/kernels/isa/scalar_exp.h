@@ -1,0 +1,31 @@
+// exp in a fixed sequence of float operations, so that every set computes the same bits.
+// Cody and Waite reduction x = n ln2 + r, then a degree-6 polynomial on |r| <= ln2 / 2; below 2 ulp on the clamped range.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace gemlet::kernels {
+namespace {
+
+constexpr float kExpLow = -87.0F, kExpHigh = 88.0F;
+constexpr float kLog2E = 1.44269504F, kLn2High = 0.693145752F, kLn2Low = 1.42860677e-6F;
+constexpr float kExpPoly[] = {1.38888889e-3F, 8.33333333e-3F, 4.16666667e-2F, 1.66666667e-1F, 0.5F, 1.0F, 1.0F};
+
+inline float exp_fixed(float x) {
+  x = x > kExpLow ? x : kExpLow;
+  x = x < kExpHigh ? x : kExpHigh;
+  const float n = std::nearbyint(x * kLog2E);
+  float r = std::fma(n, -kLn2High, x);
+  r = std::fma(n, -kLn2Low, r);
+  float p = kExpPoly[0];
+  for (int i = 1; i < 7; ++i) p = std::fma(p, r, kExpPoly[i]);
+  const int32_t bits = (static_cast<int32_t>(n) + 127) << 23;
+  float power = 0;
+  std::memcpy(&power, &bits, 4);
+  return p * power;
+}
+
+}  // namespace
+}  // namespace gemlet::kernels

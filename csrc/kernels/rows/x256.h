@@ -1,0 +1,202 @@
+// Row operations on 256-bit vectors; each function repeats its scalar twin's operations lane by lane.
+#pragma once
+
+namespace gemlet::kernels {
+namespace {
+
+// ---- quantise -----------------------------------------------------------------------------------------------------
+
+inline float max_of(__m256 v) {
+  __m128 m = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+  return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+}
+
+inline int32_t sum_of(__m128i v) {
+  v = _mm_add_epi32(v, _mm_shuffle_epi32(v, 0x4E));
+  return _mm_cvtsi128_si32(_mm_add_epi32(v, _mm_shuffle_epi32(v, 0xB1)));
+}
+
+inline __m256i scaled_bytes(__m256 x, __m256 inverse) {
+  __m256 v = _mm256_mul_ps(x, inverse);
+  v = _mm256_min_ps(v, _mm256_set1_ps(127.0F));
+  v = _mm256_max_ps(v, _mm256_set1_ps(-127.0F));
+  return _mm256_cvtps_epi32(v);  // nearest even
+}
+
+inline void quantize_block(const float* x, int8_t* q, float& d, int32_t* sum16) {
+  const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF));
+  __m256 v[4], amax = _mm256_setzero_ps(), bad = _mm256_setzero_ps();
+  for (int i = 0; i < 4; ++i) {
+    v[i] = _mm256_loadu_ps(x + 8 * i);
+    const __m256 a = _mm256_and_ps(v[i], magnitude);
+    bad = _mm256_or_ps(bad, _mm256_cmp_ps(a, _mm256_set1_ps(3.4028235e38F), _CMP_NLE_UQ));  // true for NaN as well
+    amax = _mm256_max_ps(amax, a);
+  }
+  if (_mm256_movemask_ps(bad) != 0) {
+    d = __builtin_nanf("");
+    sum16[0] = sum16[1] = 0;
+    std::memset(q, 0, kBlock);
+    return;
+  }
+  const float most = max_of(amax);
+  d = most / 127.0F;
+  const __m256 inverse = _mm256_set1_ps(most > 0 ? 127.0F / most : 0.0F);
+  const __m256i i0 = scaled_bytes(v[0], inverse), i1 = scaled_bytes(v[1], inverse), i2 = scaled_bytes(v[2], inverse),
+                i3 = scaled_bytes(v[3], inverse);
+  const __m256i first = _mm256_add_epi32(i0, i1), second = _mm256_add_epi32(i2, i3);
+  sum16[0] = sum_of(_mm_add_epi32(_mm256_castsi256_si128(first), _mm256_extracti128_si256(first, 1)));
+  sum16[1] = sum_of(_mm_add_epi32(_mm256_castsi256_si128(second), _mm256_extracti128_si256(second, 1)));
+  const __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(i0, i1), _mm256_packs_epi32(i2, i3));
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), _mm256_permutevar8x32_epi32(packed, order));
+}
+
+inline void quantize(const float* x, int64_t k, const QuantRows& row) {
+  for (int64_t b = 0; b < row.blocks; ++b) {
+    const int64_t left = k - b * kBlock;
+    if (left >= kBlock) {
+      quantize_block(x + b * kBlock, row.q + b * kBlock, row.d[b], row.sum16 + 2 * b);
+    } else {
+      float padded[kBlock] = {};
+      if (left > 0) std::memcpy(padded, x + b * kBlock, static_cast<size_t>(left) * sizeof(float));
+      quantize_block(padded, row.q + b * kBlock, row.d[b], row.sum16 + 2 * b);
+    }
+    row.sum[b] = row.sum16[2 * b] + row.sum16[2 * b + 1];
+    row.dsum[b] = row.d[b] * static_cast<float>(row.sum[b]);
+  }
+}
+
+// ---- norms --------------------------------------------------------------------------------------------------------
+
+inline float inverse_rms(const float* x, float eps, int64_t n) {
+  __m256 sums = _mm256_setzero_ps();
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const __m256 v = _mm256_loadu_ps(x + i);
+    sums = _mm256_fmadd_ps(v, v, sums);
+  }
+  float s[8];
+  _mm256_storeu_ps(s, sums);
+  for (; i < n; ++i) s[i % 8] = __builtin_fmaf(x[i], x[i], s[i % 8]);
+  return 1.0F / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(fold8(_mm256_loadu_ps(s)) / static_cast<float>(n) + eps)));
+}
+
+template <bool kAdd>
+void norm(const float* x, const float* w, float eps, int64_t n, float* y) {
+  const float inverse = inverse_rms(x, eps, n);
+  const __m256 factor = _mm256_set1_ps(inverse);
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    __m256 v = _mm256_mul_ps(_mm256_loadu_ps(x + i), factor);
+    if (w != nullptr) v = _mm256_mul_ps(v, _mm256_loadu_ps(w + i));
+    if (kAdd) v = _mm256_add_ps(_mm256_loadu_ps(y + i), v);
+    _mm256_storeu_ps(y + i, v);
+  }
+  for (; i < n; ++i) {
+    const float v = w != nullptr ? x[i] * inverse * w[i] : x[i] * inverse;
+    y[i] = kAdd ? y[i] + v : v;
+  }
+}
+
+// ---- activations --------------------------------------------------------------------------------------------------
+
+inline __m256 gelu_mul8(__m256 g, __m256 up) {
+  const __m256 cube = _mm256_mul_ps(_mm256_mul_ps(g, g), g);
+  const __m256 inner = _mm256_fmadd_ps(cube, _mm256_set1_ps(0.044715F), g);
+  const __m256 e = exp8(_mm256_mul_ps(inner, _mm256_set1_ps(-1.59576912F)));
+  return _mm256_mul_ps(_mm256_div_ps(g, _mm256_add_ps(_mm256_set1_ps(1.0F), e)), up);
+}
+
+inline __m256 softcap8(__m256 x, float cap, float inverse) {
+  const __m256 v = _mm256_mul_ps(x, _mm256_set1_ps(inverse)), one = _mm256_set1_ps(1.0F);
+  const __m256 e = exp8(_mm256_add_ps(v, v));
+  const __m256 tanh = _mm256_sub_ps(one, _mm256_div_ps(_mm256_set1_ps(2.0F), _mm256_add_ps(one, e)));
+  return _mm256_mul_ps(_mm256_set1_ps(cap), tanh);
+}
+
+inline void gelu_mul(const float* gate, const float* up, int64_t n, float* y) {
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8)
+    _mm256_storeu_ps(y + i, gelu_mul8(_mm256_loadu_ps(gate + i), _mm256_loadu_ps(up + i)));
+  if (i == n) return;
+  float g[8] = {}, u[8] = {};
+  std::memcpy(g, gate + i, static_cast<size_t>(n - i) * sizeof(float));
+  std::memcpy(u, up + i, static_cast<size_t>(n - i) * sizeof(float));
+  _mm256_storeu_ps(g, gelu_mul8(_mm256_loadu_ps(g), _mm256_loadu_ps(u)));
+  std::memcpy(y + i, g, static_cast<size_t>(n - i) * sizeof(float));
+}
+
+inline void softcap(float cap, int64_t n, float* x) {
+  const float inverse = 1.0F / cap;
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) _mm256_storeu_ps(x + i, softcap8(_mm256_loadu_ps(x + i), cap, inverse));
+  if (i == n) return;
+  float v[8] = {};
+  std::memcpy(v, x + i, static_cast<size_t>(n - i) * sizeof(float));
+  _mm256_storeu_ps(v, softcap8(_mm256_loadu_ps(v), cap, inverse));
+  std::memcpy(x + i, v, static_cast<size_t>(n - i) * sizeof(float));
+}
+
+inline void rope(const float* x, const float* cos, const float* sin, int64_t channels, float* y) {
+  const int64_t half = channels / 2;
+  int64_t d = 0;
+  for (; d + 8 <= half; d += 8) {
+    const __m256 a = _mm256_loadu_ps(x + d), b = _mm256_loadu_ps(x + d + half);
+    const __m256 c = _mm256_loadu_ps(cos + d), s = _mm256_loadu_ps(sin + d);
+    _mm256_storeu_ps(y + d, _mm256_fmsub_ps(a, c, _mm256_mul_ps(b, s)));
+    _mm256_storeu_ps(y + d + half, _mm256_fmadd_ps(b, c, _mm256_mul_ps(a, s)));
+  }
+  for (; d < half; ++d) {
+    const float a = x[d], b = x[d + half];
+    y[d] = __builtin_fmaf(a, cos[d], -(b * sin[d]));
+    y[d + half] = __builtin_fmaf(b, cos[d], a * sin[d]);
+  }
+}
+
+inline void scale(float factor, int64_t n, float* x) {
+  for (int64_t i = 0; i < n; ++i) x[i] *= factor;
+}
+
+inline float sum_exp(const float* x, int64_t n, float max) {
+  const __m256 most = _mm256_set1_ps(max);
+  __m256 sums = _mm256_setzero_ps();
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) sums = _mm256_add_ps(sums, exp8(_mm256_sub_ps(_mm256_loadu_ps(x + i), most)));
+  float s[8], rest[8] = {};
+  _mm256_storeu_ps(s, sums);
+  if (i < n) std::memcpy(rest, x + i, static_cast<size_t>(n - i) * sizeof(float));
+  _mm256_storeu_ps(rest, exp8(_mm256_sub_ps(_mm256_loadu_ps(rest), most)));
+  for (int64_t j = i; j < n; ++j) s[j % 8] += rest[j - i];
+  return fold8(_mm256_loadu_ps(s));
+}
+
+// ---- the machine's limits -----------------------------------------------------------------------------------------
+
+inline uint64_t read_stream(const uint8_t* p, size_t bytes) {
+  __m256i a = _mm256_setzero_si256(), b = a, c = a, d = a;
+  for (size_t i = 0; i + 128 <= bytes; i += 128) {
+    a = _mm256_add_epi64(a, load(p + i));
+    b = _mm256_add_epi64(b, load(p + i + 32));
+    c = _mm256_add_epi64(c, load(p + i + 64));
+    d = _mm256_add_epi64(d, load(p + i + 96));
+  }
+  uint64_t sums[4];
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums), _mm256_add_epi64(_mm256_add_epi64(a, b), _mm256_add_epi64(c, d)));
+  return sums[0] + sums[1] + sums[2] + sums[3];
+}
+
+inline void add_all(Table& table) {
+  table.quantize = quantize;
+  table.rms_norm = norm<false>;
+  table.add_rms_norm = norm<true>;
+  table.gelu_mul = gelu_mul;
+  table.rope = rope;
+  table.scale = scale;
+  table.softcap = softcap;
+  table.sum_exp = sum_exp;
+  table.read_stream = read_stream;
+}
+
+}  // namespace
+}  // namespace gemlet::kernels

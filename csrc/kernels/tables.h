@@ -1,0 +1,25 @@
+// Who fills which part of a table: one function for each cell of the operation x instruction-set grid.
+#pragma once
+
+#include "kernels/api.h"
+
+namespace gemlet::kernels {
+
+#define GEMLET_KERNEL_SET(isa)    \
+  namespace isa {                 \
+  void add_matvec(Table& table);  \
+  void add_gemm(Table& table);    \
+  void add_attend(Table& table);  \
+  void add_rows(Table& table);    \
+  void add_floats(Table& table);  \
+  }
+
+GEMLET_KERNEL_SET(scalar)
+#ifdef GEMLET_X86
+GEMLET_KERNEL_SET(avx2)
+GEMLET_KERNEL_SET(avxvnni)
+
+#endif
+#undef GEMLET_KERNEL_SET
+
+}  // namespace gemlet::kernels

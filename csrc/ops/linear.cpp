@@ -1,0 +1,134 @@
+// Products with weights in any format. One token: the block layout is streamed as it is. Several: 16 rows at a time are
+// unpacked into a panel that stays in cache and is used for all tokens; the weights are never copied as a whole.
+// Formats without a fast path, and float compute, decode a few rows to float32 instead.
+#include <algorithm>
+
+#include "core/error.h"
+#include "kernels/dispatch.h"
+#include "ops/ops.h"
+
+namespace gemlet::ops {
+namespace {
+
+constexpr int64_t kRowStep = kernels::kPanelRows;
+constexpr int64_t kTasksPerThread = 16;
+
+int64_t padded_blocks(int64_t cols) {
+  constexpr int64_t kPad = int64_t{kernels::kBlock} * kernels::kPadBlocks;
+  return (cols + kPad - 1) / kPad * kernels::kPadBlocks;
+}
+
+// One product with what is needed to run rows [r, r + n) of it.
+struct Plan {
+  const Product* product;
+  const kernels::Format* format;   // null: float path
+  int64_t step;                    // rows a task
+  int64_t first_task;
+};
+
+void check(const Product& p, Rows<const float> x) {
+  if (p.w->cols != x.cols || p.y.cols != p.w->rows || p.y.rows != x.rows)
+    throw BadArgument(cat("linear: weight (", p.w->rows, ", ", p.w->cols, ") does not fit input (", x.rows, ", ", x.cols,
+                          ") and output (", p.y.rows, ", ", p.y.cols, ")"));
+}
+
+void run_float(Context& on, const Plan& plan, Rows<const float> x, int64_t r, int64_t n, int worker) {
+  const codec::Matrix& w = *plan.product->w;
+  const Rows<float>& y = plan.product->y;
+  if (w.type == codec::Type::F32) {
+    on.kernels.dot_f32(reinterpret_cast<const float*>(w.row(r)), static_cast<int64_t>(w.row_bytes / sizeof(float)), n,
+                       x.data, x.stride, x.rows, w.cols, y.data + r, y.stride);
+    return;
+  }
+  float* rows = on.workers[static_cast<size_t>(worker)].floats.reserve(kRowStep * w.cols);
+  for (int64_t done = 0; done < n; done += kRowStep) {
+    const int64_t count = std::min(kRowStep, n - done);
+    for (int64_t i = 0; i < count; ++i) {
+      const uint8_t* bytes = w.row(r + done + i);
+      float* out = rows + i * w.cols;
+      if (w.type == codec::Type::F16)
+        on.kernels.widen_f16(reinterpret_cast<const uint16_t*>(bytes), w.cols, out);
+      else if (w.type == codec::Type::BF16)
+        on.kernels.widen_bf16(reinterpret_cast<const uint16_t*>(bytes), w.cols, out);
+      else
+        codec::decode_row(w, r + done + i, out);
+    }
+    on.kernels.dot_f32(rows, w.cols, count, x.data, x.stride, x.rows, w.cols, y.data + r + done, y.stride);
+  }
+}
+
+void run_panels(Context& on, const Plan& plan, const kernels::QuantRows& q, int64_t tokens, int64_t r, int64_t n,
+                int worker) {
+  const codec::Matrix& w = *plan.product->w;
+  const int64_t blocks = w.cols / kernels::kBlock, room = padded_blocks(w.cols);
+  const kernels::Format& f = *plan.format;
+  Context::Scratch& scratch = on.workers[static_cast<size_t>(worker)];
+  kernels::Panel panel{};
+  panel.q = scratch.panel_bytes.reserve(room * kernels::kBlock * kernels::kPanelRows);
+  panel.scale = scratch.floats.reserve(room * kernels::kPanelRows * (f.scales + (f.has_min ? 1 : 0)));
+  panel.min = panel.scale + room * kernels::kPanelRows * f.scales;
+  for (int64_t done = 0; done < n; done += kRowStep) {
+    const int64_t rows = std::min(kRowStep, n - done);
+    f.unpack(w.row(r + done), w.row_bytes, rows, blocks, panel);
+    f.gemm(panel, rows, blocks, q, tokens, plan.product->y.data + r + done, plan.product->y.stride);
+  }
+}
+
+}  // namespace
+
+size_t Context::bytes() const {
+  size_t total = 0;
+  for (const Scratch& s : workers) total += s.panel_bytes.bytes() + s.floats.bytes() + s.attention.bytes();
+  return total;
+}
+
+size_t Quantised::bytes() const { return q_.bytes() + d_.bytes() + dsum_.bytes() + sum_.bytes() + sum16_.bytes(); }
+
+kernels::QuantRows Quantised::fill(Context& on, Rows<const float> x) {
+  kernels::QuantRows all{};
+  const int64_t blocks = padded_blocks(x.cols), n = x.rows * blocks;
+  all.q = q_.reserve(n * kernels::kBlock);
+  all.d = d_.reserve(n);
+  all.dsum = dsum_.reserve(n);
+  all.sum = sum_.reserve(n);
+  all.sum16 = sum16_.reserve(n * 2);
+  all.blocks = blocks;
+  on.team.run(x.rows, [&](int64_t t, int) {
+    const kernels::QuantRows row{all.q + t * blocks * kernels::kBlock, all.d + t * blocks, all.sum + t * blocks,
+                                 all.sum16 + t * blocks * 2, all.dsum + t * blocks, blocks};
+    on.kernels.quantize(x.row(t), x.cols, row);
+  });
+  return all;
+}
+
+void linear(Context& on, Rows<const float> x, const std::vector<Product>& products, Quantised& scratch) {
+  if (x.rows == 0) return;
+  std::vector<Plan> plans;
+  int64_t tasks = 0;
+  bool quantised = false;
+  for (const Product& product : products) {
+    check(product, x);
+    const kernels::Format* format = on.float_compute ? nullptr : kernels::find(on.kernels, product.w->type);
+    const int64_t steps = (product.w->rows + kRowStep - 1) / kRowStep;
+    const int64_t per_task = std::max<int64_t>(1, steps / (on.team.threads() * kTasksPerThread));
+    plans.push_back({&product, format, per_task * kRowStep, tasks});
+    tasks += (steps + per_task - 1) / per_task;
+    quantised = quantised || format != nullptr;
+  }
+  const kernels::QuantRows q = quantised ? scratch.fill(on, x) : kernels::QuantRows{};
+  on.team.run(tasks, [&](int64_t task, int worker) {
+    size_t i = plans.size() - 1;
+    while (task < plans[i].first_task) --i;
+    const Plan& plan = plans[i];
+    const codec::Matrix& w = *plan.product->w;
+    const int64_t r = (task - plan.first_task) * plan.step, n = std::min(plan.step, w.rows - r);
+    if (plan.format == nullptr)
+      run_float(on, plan, x, r, n, worker);
+    else if (x.rows == 1)
+      plan.format->matvec(w.row(r), w.row_bytes, n, w.cols / kernels::kBlock, q, plan.product->y.data + r);
+    else
+      run_panels(on, plan, q, x.rows, r, n, worker);
+  });
+}
+
+}  // namespace gemlet::ops

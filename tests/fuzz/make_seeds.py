@@ -1,0 +1,75 @@
+"""Seeds for the GGUF fuzz target: python make_seeds.py FOLDER. Small sound files, one for each thing one may hold."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import gguf
+import numpy as np
+
+TYPES = [
+    "F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K",
+    "IQ4_NL", "IQ4_XS", "MXFP4", "I8", "I16", "I32", "I64", "F64",
+]  # fmt: skip
+NUMBERS = ["UINT8", "INT8", "UINT16", "INT16", "UINT32", "INT32", "UINT64", "INT64", "FLOAT32", "FLOAT64"]
+
+
+def write(path: Path, fill: Callable[[gguf.GGUFWriter], None], split_max_tensors: int = 0) -> None:
+    writer = gguf.GGUFWriter(path, "gemma3", split_max_tensors=split_max_tensors)
+    fill(writer)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def add_tensor(writer: gguf.GGUFWriter, name: str, type_name: str, blocks: int) -> None:
+    kind = gguf.GGMLQuantizationType[type_name]
+    data = np.random.default_rng(int(kind)).integers(
+        0, 256, (2, blocks * gguf.GGML_QUANT_SIZES[kind][1]), dtype=np.uint8
+    )
+    writer.add_tensor(name, data, raw_dtype=kind)
+
+
+def all_metadata(writer: gguf.GGUFWriter) -> None:
+    for name in NUMBERS:
+        kind = gguf.GGUFValueType[name]
+        value = 1.5 if name.startswith("FLOAT") else 100
+        writer.add_key_value(f"one.{name}", value, kind)
+        writer.add_key_value(f"many.{name}", [value] * 3, gguf.GGUFValueType.ARRAY, kind)
+    writer.add_bool("yes", True)
+    writer.add_array("bools", [True, False])
+    writer.add_string("text", "Grüße")
+    writer.add_array("texts", ["a", "", "bc"])
+
+
+def aligned(writer: gguf.GGUFWriter) -> None:
+    writer.add_custom_alignment(8)
+    add_tensor(writer, "a", "Q8_0", 1)
+    add_tensor(writer, "b", "F32", 1)
+
+
+def split(writer: gguf.GGUFWriter) -> None:
+    add_tensor(writer, "a", "F32", 1)
+    add_tensor(writer, "b", "F32", 1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    folder: Path = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
+    write(folder / "metadata.gguf", all_metadata)
+    write(folder / "aligned.gguf", aligned)
+    write(folder / "split.gguf", split, split_max_tensors=1)
+    for name in TYPES:
+        write(folder / f"{name}.gguf", lambda writer, name=name: add_tensor(writer, f"blk.0.{name}", name, 1))
+    version_2 = bytearray((folder / "F32.gguf").read_bytes())
+    version_2[4] = 2
+    (folder / "version2.gguf").write_bytes(version_2)
+
+
+if __name__ == "__main__":
+    main()
