@@ -45,7 +45,7 @@ CLEAN = {
     "csrc/core/parallel.cpp": "// Threads.\n#include <omp.h>\nvoid f() {\n#pragma omp parallel\n  {\n  }\n}\n",
     "csrc/codec/blocks.h": "// Blocks.\n#pragma once\n#include <cstdint>\n",
     "csrc/kernels/api.h": '// The table.\n#pragma once\n#include "codec/blocks.h"\n',
-    "csrc/kernels/dot/avx2.cpp": '// Dot.\n#include <immintrin.h>\n\n#include "kernels/isa/avx2.h"\n#include "lanes.h"\n',
+    "csrc/kernels/dot/avx2.cpp": '// Dot.\n#include <immintrin.h>\n#include "kernels/isa/avx2.h"\n#include "lanes.h"\n',
     "csrc/kernels/dot/scalar.cpp": '// Dot.\n#include "kernels/api.h"\n#include "kernels/isa/scalar_exp.h"\n',
     "csrc/kernels/dot/lanes.h": "// Lanes.\n#pragma once\n#include <cmath>\nnamespace {\n}\n",
     "csrc/kernels/isa/avx2.h": '// AVX2.\n#pragma once\n#include "kernels/isa/x256.h"\nnamespace {\n}\n',

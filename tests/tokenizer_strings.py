@@ -55,11 +55,11 @@ LOOK_ALIKES = """
     <bos> <eos> <pad> <unk> <mask> <start_of_turn> <end_of_turn> <start_of_image> <end_of_image> [multimodal] </s> <s>
     <unused0> <unused98> <unused99> <unused6241> <unused6242> <unused> <0x41> <0x0A> <0xFF> <|im_end|> <|endoftext|>
     <|turn> <turn|> </bos> [multimodal start_of_turn>
-""".split()  # noqa: SIM905 (a list of them is three times as long)
+""".split()
 TAGS = """
     table caption thead tbody tr th td h1 h6 blockquote strong em b i u s sub sup code a html body img span ul li div
     iframe footer
-""".split()  # noqa: SIM905
+""".split()
 ZWJ, VS16 = "\u200d", "\ufe0f"
 
 
