@@ -23,12 +23,12 @@ WEAK = "template <class T> T twice(T x) { return x + x; }\ntemplate float twice<
 SUM8 = "void f(float* x) { for (int i = 0; i < 64; ++i) x[i] += 1; }\n"
 OBJECTS = {
     "weak in a kernel": (
-        "kernels/avx2/dot.cpp",
+        "kernels/dot/avx2.cpp",
         WEAK,
         "defines 'float twice<float>(float)' weakly, with the flags of avx2",
     ),
     "std in a kernel": (
-        "kernels/avx2/dot.cpp",
+        "kernels/dot/avx2.cpp",
         "#include <string>\nvoid f(std::string& s) { s.append(3, 'x'); }\n",
         "kernels use plain C and intrinsics only",
     ),
@@ -45,7 +45,7 @@ OBJECTS = {
         "refers to 'abort', which ends the process",
     ),
     "wide baseline": ("ops/a.cpp", SUM8, "baseline code has"),
-    "wide scalar kernel": ("kernels/scalar/dot.cpp", SUM8, "baseline code has"),
+    "wide scalar kernel": ("kernels/dot/scalar.cpp", SUM8, "baseline code has"),
 }
 
 
@@ -71,7 +71,7 @@ def test_each_object_rule_names_its_breach(tmp_path, case):
 
 @needs_compiler
 def test_wide_code_is_what_a_kernel_is_for(tmp_path):
-    assert tool("check_symbols").check(build_object(tmp_path, "kernels/avx2/dot.cpp", SUM8)) == []
+    assert tool("check_symbols").check(build_object(tmp_path, "kernels/dot/avx2.cpp", SUM8)) == []
 
 
 @needs_compiler

@@ -24,6 +24,7 @@ INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"\n]+)[>"]', re.MULT
 PRAGMA_OMP = re.compile(r'^[ \t]*#[ \t]*pragma[ \t]+omp\b|\b_Pragma\s*\(\s*"omp\b', re.MULTILINE)
 # The linker cannot tell our call from the one a compiler puts into `noexcept` functions, so the sources are read.
 TERMINATE = re.compile(r"\bterminate\s*\(")
+ANONYMOUS = re.compile(r"\bnamespace\s*\{")
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 # Digit separators, strings and character literals are matched so that a `//` inside one is not taken for a comment.
 COMMENT_OR_LITERAL = re.compile(COMMENT.pattern + r'|\d\'(?=\d)|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.DOTALL)
@@ -138,6 +139,8 @@ class CppRules:
         code = without_comments(path.read_text(encoding="utf-8"))
         for match in INCLUDE.finditer(code):
             self.check_include(path, line_of(code, match.start()), match.group(1) == "<", match.group(2))
+        if parts[0] == "kernels" and len(parts) > 2 and path.suffix == ".h" and not ANONYMOUS.search(code):
+            self.report.problem(path, 1, "what kernels share lies in an anonymous namespace, or it leaks between flags")
         for match in TERMINATE.finditer(code):
             self.report.problem(path, line_of(code, match.start()), "the library throws; it never calls terminate")
         return [line_of(code, match.start()) for match in PRAGMA_OMP.finditer(code)]
@@ -147,7 +150,7 @@ class CppRules:
         if parts[0] == "kernels" and len(parts) > 2 and not self.kernel_may_include(path, angled, header):
             allowed = ", ".join(sorted(KERNEL_INCLUDES | KERNEL_HEADERS))
             self.report.problem(
-                path, line, f"a kernel may include {allowed}, intrinsics, its own folder; not '{header}'"
+                path, line, f"a kernel may include {allowed}, intrinsics, its own folder and set; not '{header}'"
             )
         elif angled:
             self.check_external(path, line, header)
@@ -155,10 +158,18 @@ class CppRules:
             self.check_internal(path, line, header)
 
     def kernel_may_include(self, path: Path, angled: bool, header: str) -> bool:
+        """kernels/OPERATION/SET.cpp: its own folder, and what kernels/isa/ holds for its own set."""
         if angled:
             return header in KERNEL_HEADERS or HEADER_GROUPS["intrinsics"].fullmatch(header) is not None
         found = self.resolve(path, header)
-        return header in KERNEL_INCLUDES or (found is not None and found.parent == path.parent)
+        if found is None or header in KERNEL_INCLUDES:
+            return header in KERNEL_INCLUDES
+        for_set = found.stem.split("_")[0]
+        foreign = path.suffix == ".cpp" and for_set in self.kernel_sets() - {path.stem}
+        return found.parent in (path.parent, self.csrc / "kernels" / "isa") and not foreign
+
+    def kernel_sets(self) -> set[str]:
+        return {p.stem for p in self.csrc.glob("kernels/*/*.cpp")}
 
     def resolve(self, path: Path, header: str) -> Path | None:
         for base in (self.csrc, path.parent):

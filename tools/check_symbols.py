@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-# Folders of csrc/kernels whose files are built for the machine every user has.
+# Instruction sets whose files are built for the machine that every user has.
 BASELINE_SETS = {"scalar"}
 
 # Printing and ending the process are the caller's business; the library throws.
@@ -53,9 +53,9 @@ class Object:
 
     @property
     def kernel_set(self) -> str | None:
-        """The instruction set whose folder the source lies in."""
+        """The instruction set of kernels/OPERATION/SET.cpp."""
         parts = self.source.parts
-        return parts[1] if parts[0] == "kernels" and len(parts) > 2 else None
+        return self.source.stem if parts[0] == "kernels" and len(parts) > 2 else None
 
 
 def find_objects(build: Path) -> list[Object]:
