@@ -1,4 +1,4 @@
-// 256-bit building blocks shared by the avx2 and avxvnni kernels: the blocks of each fast format as bytes, their scales,
+// 256-bit building blocks shared by the avx2, avxvnni and avx512 kernels: the blocks of each fast format as bytes, their scales,
 // transposes and sums. Everything has internal linkage; a file that includes this is compiled for its own set only.
 //
 // A "group" is eight blocks of 32 weights, a whole block of the 256-element formats. `u<J>(group)` is block J as 32 bytes;
