@@ -1,5 +1,103 @@
-"""gemlet: Gemma on your own machine."""
+"""gemlet: Gemma on your own machine.
 
-from ._core import __version__
+Local files in, text and numpy arrays out, on the CPU; nothing here opens a network connection.
 
-__all__ = ["__version__"]
+>>> import gemlet
+>>> model = gemlet.load("demo")
+>>> model.generate("Paris is the capital of", max_tokens=1, temperature=0).text
+' France'
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # type checkers read this name as true; importing `typing` for it would cost more than this file
+if TYPE_CHECKING:
+    from ._core import __version__, isa, isas
+    from .errors import (
+        BadFile,
+        Cancelled,
+        ContextOverflow,
+        GemletError,
+        MediaError,
+        MissingExtra,
+        ModelNotFound,
+        OutOfMemory,
+        SchemaError,
+        TemplateError,
+        ToolCallError,
+        UnsupportedModel,
+    )
+    from .generation import GenerationStream
+    from .model import Model, load
+    from .results import Chunk, Generation, Perplexity, Timings, TokenLogprob, TopToken, Usage
+    from .types import GenerateOptions
+
+# Where each public name lives. Modules are imported when a name is first used, so that `import gemlet` stays cheap.
+_HOME = {
+    **dict.fromkeys(("__version__", "isa", "isas"), "_core"),
+    **dict.fromkeys(
+        (
+            "BadFile",
+            "Cancelled",
+            "ContextOverflow",
+            "GemletError",
+            "MediaError",
+            "MissingExtra",
+            "ModelNotFound",
+            "OutOfMemory",
+            "SchemaError",
+            "TemplateError",
+            "ToolCallError",
+            "UnsupportedModel",
+        ),
+        "errors",
+    ),
+    "GenerationStream": "generation",
+    **dict.fromkeys(("Model", "load"), "model"),
+    **dict.fromkeys(("Chunk", "Generation", "Perplexity", "Timings", "TokenLogprob", "TopToken", "Usage"), "results"),
+    "GenerateOptions": "types",
+}
+
+__all__ = [
+    "BadFile",
+    "Cancelled",
+    "Chunk",
+    "ContextOverflow",
+    "GemletError",
+    "GenerateOptions",
+    "Generation",
+    "GenerationStream",
+    "MediaError",
+    "MissingExtra",
+    "Model",
+    "ModelNotFound",
+    "OutOfMemory",
+    "Perplexity",
+    "SchemaError",
+    "TemplateError",
+    "Timings",
+    "TokenLogprob",
+    "ToolCallError",
+    "TopToken",
+    "UnsupportedModel",
+    "Usage",
+    "__version__",
+    "isa",
+    "isas",
+    "load",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'gemlet' has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

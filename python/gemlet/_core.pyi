@@ -11,12 +11,14 @@ class Gguf:
     """A GGUF file (or split set), opened and checked; for looking at, not for running."""
     def __init__(self, path: str) -> None: ...
     path: str
-    def metadata(self, max_array: int = 16) -> dict[str, Any]: ...   # arrays longer than max_array: {"type", "count", "first": [...]}
-    def tensors(self) -> list[dict[str, Any]]: ...                   # name, type ("Q4_K"), shape (out, in), bytes, file
-    def tensor(self, name: str) -> NDArray[np.float32]: ...          # dequantised copy
+    def metadata(
+        self, max_array: int = 16
+    ) -> dict[str, Any]: ...  # arrays longer than max_array: {"type", "count", "first": [...]}
+    def tensors(self) -> list[dict[str, Any]]: ...  # name, type ("Q4_K"), shape (out, in), bytes, file
+    def tensor(self, name: str) -> NDArray[np.float32]: ...  # dequantised copy
 
 class Tokenizer:
-    def __init__(self, path: str) -> None: ...                       # from a GGUF file's vocabulary
+    def __init__(self, path: str) -> None: ...  # from a GGUF file's vocabulary
     vocab_size: int
     bos: int
     eos: int
@@ -62,22 +64,32 @@ class Stream:
     def cancel(self) -> None: ...
 
 class Model:
-    def __init__(self, path: str, threads: int = 0, context: int = 0, kv_dtype: str = "auto", compute: str = "auto") -> None: ...
+    def __init__(
+        self, path: str, threads: int = 0, context: int = 0, kv_dtype: str = "auto", compute: str = "auto"
+    ) -> None: ...
     # threads 0: all this process may use; context 0: the model's own; kv_dtype auto|f32|f16; compute auto|float32
     def info(self) -> dict[str, Any]: ...
     # architecture, name, path, layers, width, heads, kv_heads, head_dim, ffn, vocab_size, window, context, trained_context,
-    # isa, threads, kv_dtype, compute, file_bytes, parameters, warnings (list[str])
+    # isa, threads, kv_dtype, compute, file_bytes, parameters, warnings (list[str]),
+    # quantization ("Q4_K_M", or the commonest block type), bytes_per_token (weights read by one decode step),
+    # madds_per_token (multiply-adds of one token, without the head), madds_head (of the head, once an output row)
     @property
     def tokenizer(self) -> Tokenizer: ...
-    def logits(self, ids: NDArray[np.int32], positions: NDArray[np.int64] | None = None) -> NDArray[np.float32]: ...  # (n, V)
-    def hidden(self, ids: NDArray[np.int32], layers: list[int]) -> NDArray[np.float32]: ...  # (len(layers), T, D); layer == L: after the final norm
-    def score(self, ids: NDArray[np.int32], first: int = 1) -> NDArray[np.float32]: ...      # (T - first): log p(ids[i] | ids[:i])
+    def logits(
+        self, ids: NDArray[np.int32], positions: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]: ...  # (n, V)
+    def hidden(
+        self, ids: NDArray[np.int32], layers: list[int]
+    ) -> NDArray[np.float32]: ...  # (len(layers), T, D); layer == L: after the final norm
+    def score(
+        self, ids: NDArray[np.int32], first: int = 1
+    ) -> NDArray[np.float32]: ...  # (T - first): log p(ids[i] | ids[:i])
     def generate(self, ids: NDArray[np.int32], options: GenerateOptions) -> Stream: ...
-    def memory(self) -> dict[str, int]: ...   # bytes by part: weights_file, kv_cache, activations, tokenizer
+    def memory(self) -> dict[str, int]: ...  # bytes by part: weights_file, kv_cache, activations, tokenizer
     def cancel_all(self) -> None: ...
     def close(self) -> None: ...
 
-def isas() -> list[str]: ...            # what this CPU has, best last: ["scalar", "avx2", ...]
-def isa() -> str: ...                   # the one in use (GEMLET_ISA or the best); ValueError if the forced one is absent
-def cpu() -> dict[str, Any]: ...        # brand, cores, affinity, cgroup_quota, threads
-def measure_limits(threads: int) -> dict[str, float]: ...   # read_gb_s, int8_gops, on the isa in use
+def isas() -> list[str]: ...  # what this CPU has, best last: ["scalar", "avx2", ...]
+def isa() -> str: ...  # the one in use (GEMLET_ISA or the best); ValueError if the forced one is absent
+def cpu() -> dict[str, Any]: ...  # brand, cores, affinity, cgroup_quota, threads
+def measure_limits(threads: int) -> dict[str, float]: ...  # read_gb_s, int8_gops, on the isa in use

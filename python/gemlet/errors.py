@@ -1,4 +1,4 @@
-"""Every error of the package, all under `GemletError`. Wrong arguments are `TypeError` and `ValueError`, as in Python itself."""
+"""Every error of the package, all under `GemletError`. Wrong arguments are `TypeError` and `ValueError`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,411 @@
+"""The public `Model` and `load`: arguments checked, text and arrays to ids, the engine called, records given back.
+
+Holds the docstrings and the defaults; the work is done in C++ (`_core`), in `generation` and in `measures`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from . import _core, measures, sources
+from .arrays import as_ids, as_positions, several
+from .errors import GemletError
+from .generation import GenerationStream
+from .types import GenerateOptions, check_choice, check_int, not_available, unknown_option
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Literal, overload
+
+    from numpy.typing import NDArray
+    from typing_extensions import Unpack
+
+    from .results import Generation, Perplexity
+    from .types import GenerateArgs
+
+    Tokens = str | Sequence[int] | NDArray[np.integer[Any]] | Any
+
+LOGITS_LIMIT = 1 << 30  # bytes of one `logits` result; past it a call is more likely a mistake than a wish
+_PIECES = ("<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>")
+_LOAD_OPTIONS = ("threads", "context", "kv_dtype", "compute", "expert_cache", "quant", "draft")
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    threads: int | str = "auto",
+    context: int | str = "auto",
+    kv_dtype: str = "auto",
+    compute: str = "auto",
+    expert_cache: str = "auto",
+    quant: str | None = None,
+    draft: str = "auto",
+    **unknown: NoReturn,
+) -> Model:
+    """Open a model from a local GGUF file; "demo" is the model of the `demo` extra. Never connects to anything.
+
+    threads: "auto" (GEMLET_THREADS, else the cores this process may use) or an int.
+    context: tokens that prompt and answer may have together; "auto" is what the model was trained for.
+    kv_dtype: "auto", "f32" or "f16", how keys and values are kept.
+    compute: "auto" quantises activations as the weights ask, "float32" keeps them as they are (slower, exact).
+    expert_cache, quant, draft: reserved; only their defaults are available in this version.
+
+    >>> with load("demo", threads=1, context=2048) as small:
+    ...     small.context, small.threads
+    (2048, 1)
+    """
+    if unknown:
+        raise unknown_option("load", unknown, _LOAD_OPTIONS)
+    for name, value in (("expert_cache", expert_cache), ("quant", quant), ("draft", draft)):
+        if value not in ("auto", None):
+            raise not_available("load", name, value)
+    options = {
+        "threads": threads if threads == "auto" else check_int("load", "threads", threads, 1, 1024),
+        "context": context if context == "auto" else check_int("load", "context", context, 1, 2**31 - 1),
+        "kv_dtype": check_choice("load", "kv_dtype", kv_dtype, ("auto", "f32", "f16")),
+        "compute": check_choice("load", "compute", compute, ("auto", "float32")),
+    }
+    return _reload(sources.resolve(path), options)
+
+
+class Model:
+    """A model ready to run; made by `gemlet.load`. Several threads may call one model at once.
+
+    Pickles as the way it was loaded. Close it with `close()` or a `with` block to give its memory back at once.
+    """
+
+    def __init__(self, path: str, *, threads: int | str, context: int | str, kv_dtype: str, compute: str) -> None:
+        self._spec: dict[str, Any] = {"threads": threads, "context": context, "kv_dtype": kv_dtype, "compute": compute}
+        self._path = path
+        self._live: _core.Model | None = _core.Model(
+            path,
+            threads=0 if threads == "auto" else int(threads),
+            context=0 if context == "auto" else int(context),
+            kv_dtype=kv_dtype,
+            compute=compute,
+        )
+        self._info = self._live.info()
+        for text in self._info["warnings"]:
+            import logging
+
+            logging.getLogger("gemlet").warning("%s", text)
+
+    # ---- generation
+
+    if TYPE_CHECKING:
+
+        @overload
+        def generate(
+            self, x: Tokens, *, stream: Literal[False] = ..., **options: Unpack[GenerateArgs]
+        ) -> Generation: ...
+        @overload
+        def generate(
+            self, x: Tokens, *, stream: Literal[True], **options: Unpack[GenerateArgs]
+        ) -> GenerationStream: ...
+
+    def generate(
+        self,
+        x: Tokens,
+        *,
+        stream: bool = False,
+        max_tokens: int | None = 256,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        repeat_penalty: float = 1.0,
+        presence_penalty: float = 0.0,
+        frequency_penalty: float = 0.0,
+        penalty_window: int = 64,
+        logit_bias: Mapping[int, float] | None = None,
+        seed: int | None = None,
+        stop: str | Iterable[str] = (),
+        ignore_eos: bool = False,
+        logprobs: int | None = None,
+        overflow: str = "error",
+        timeout: float | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        **unknown: NoReturn,
+    ) -> Generation | GenerationStream:
+        """Continue a text, or a row of token ids (T,) taken as they are.
+
+        stream: give an iterator of chunks back instead of the whole answer.
+        max_tokens: new tokens at most; None is as many as the context holds.
+        temperature, top_k, top_p, min_p: None is Gemma's own 1.0, 64, 0.95, 0; temperature=0 takes the likeliest token.
+        repeat_penalty, penalty_window: divides the logits of the last penalty_window ids (-1: all); 1 is off.
+        presence_penalty, frequency_penalty: subtracted from new ids seen, once or each time; 0 is off.
+        logit_bias: token id -> number added to its logit.
+        seed: repeats a draw; None draws a new one, told as `.seed` of the answer.
+        stop: string or strings that end the answer and are not part of it. ignore_eos: go on past the model's own end.
+        logprobs: k, to get every new token's log-probability and the k best (`.logprobs`).
+        overflow: "error" if the prompt does not fit the context, or "truncate" to cut its front (told in `.warnings`).
+        timeout: seconds after which the answer so far is given back. progress: called with (done, total) prompt tokens.
+
+        >>> answer = m.generate("One, two, three, four,", max_tokens=4, temperature=0)
+        >>> answer.text, answer.finish_reason, answer.usage.completion_tokens
+        (' five, six,', 'length', 4)
+        >>> with m.generate("Once upon a", max_tokens=16, temperature=0, stop=",", stream=True) as chunks:
+        ...     "".join(chunk.text for chunk in chunks)
+        ' time'
+        """
+        given = {name: value for name, value in locals().items() if name in GenerateOptions.__dataclass_fields__}
+        if unknown:
+            raise unknown_option("generate", unknown, (*given, "stream"))
+        options = GenerateOptions(**given)
+        ids, warnings = self._prompt(x)
+        for token in options.logit_bias or ():
+            if token >= self.vocab_size:
+                last = self.vocab_size - 1
+                raise ValueError(f"generate: logit_bias has token id {token}, outside the vocabulary, 0 to {last}")
+        running = GenerationStream(self._engine, ids, options, self.context, warnings)
+        return running if stream else running.result
+
+    def _prompt(self, x: Tokens) -> tuple[NDArray[np.int32], list[str]]:
+        if not isinstance(x, str):
+            return as_ids(x, self.vocab_size), []
+        warnings = [
+            f"the prompt has {piece!r} as plain text; for the control token, pass m.tokenize(text, parse_special=True)"
+            for piece in _PIECES
+            if piece in x
+        ]
+        return self.tokenize(x), warnings
+
+    # ---- looking inside
+
+    def tokenize(self, text: str, *, add_bos: bool = True, parse_special: bool = False) -> NDArray[np.int32]:
+        """Token ids (T,) int32 of a text. parse_special: control tokens written out in it become their ids.
+
+        >>> m.tokenize("Hello world")
+        array([   2, 9259, 1902], dtype=int32)
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"tokenize: text must be a string, not {type(text).__name__}")
+        return self._engine.tokenizer.encode(text, add_bos, parse_special)
+
+    def detokenize(self, ids: Tokens, *, special: bool = False) -> str:
+        """The text of token ids (T,); control tokens are left out unless `special`. Broken UTF-8 becomes U+FFFD.
+
+        >>> m.detokenize([2, 9259, 1902])
+        'Hello world'
+        """
+        if hasattr(ids, "__len__") and len(ids) == 0:
+            return ""
+        return self._engine.tokenizer.decode(as_ids(ids, self.vocab_size, "ids"), special)
+
+    def logits(self, x: Tokens, *, positions: Any = None) -> NDArray[np.float32]:
+        """Logits (n, V) float32 of the token after each of the wanted positions, as the sampler sees them.
+
+        positions: ints, a slice, or None for all; negatives count from the end. Results above 1 GiB are refused.
+
+        >>> last = m.logits("Paris is the capital of", positions=-1)
+        >>> last.shape, m.detokenize([last[0].argmax()])
+        ((1, 262144), ' France')
+        """
+        ids = self._ids(x)
+        measures.fits("logits", len(ids), self.context)
+        wanted = as_positions(positions, len(ids))
+        size = len(wanted) * self.vocab_size * 4
+        if size > LOGITS_LIMIT:
+            raise ValueError(
+                f"logits: {len(wanted)} positions x {self.vocab_size} logits: {size / 2**30:.2f} GiB, past the limit "
+                f"of {LOGITS_LIMIT / 2**30:g} GiB; ask for at most {LOGITS_LIMIT // (4 * self.vocab_size)} at a time"
+            )
+        if len(wanted) == 0:
+            return np.empty((0, self.vocab_size), np.float32)
+        return self._engine.logits(ids, None if positions is None else wanted)
+
+    def hidden(self, x: Tokens, *, layers: Sequence[int | str] = ("final",)) -> NDArray[np.float32]:
+        """States (len(layers), T, D) float32: i is after layer i (negatives from the end), "final" after the last norm.
+
+        >>> m.hidden("Hello world", layers=[0, -1, "final"]).shape
+        (3, 3, 640)
+        """
+        ids = self._ids(x)
+        measures.fits("hidden", len(ids), self.context)
+        count = int(self._info["layers"])
+        wanted = []
+        for layer in [layers] if isinstance(layers, (int, str)) else layers:
+            if layer == "final":
+                wanted.append(count)
+                continue
+            if isinstance(layer, str):
+                raise ValueError(f"hidden: layers may hold ints and 'final', not {layer!r}")
+            index = check_int("hidden", "a layer", layer, -count, count - 1)
+            wanted.append(index + count if index < 0 else index)
+        if not wanted:
+            raise ValueError("hidden: layers is empty; name at least one, for example layers=['final']")
+        return self._engine.hidden(ids, wanted)
+
+    def score(
+        self, prompt: Tokens, continuations: Iterable[Tokens], *, per_token: bool = False
+    ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
+        """Log-probability (n,) float32, in nats, of each continuation after the prompt.
+
+        A continuation is tokenised by itself and follows the prompt's tokens. per_token: arrays, one value a token.
+
+        >>> right, wrong = m.score("Paris is the capital of", [" France", " Germany"])
+        >>> bool(right > wrong)
+        True
+        """
+        if isinstance(continuations, (str, bytes)):
+            raise TypeError("score: continuations must be a list, not one string; pass [continuation]")
+        rows = []
+        for i, continuation in enumerate(continuations):
+            if isinstance(continuation, str):
+                row = self.tokenize(continuation, add_bos=False)
+                if not len(row):
+                    raise ValueError(f"score: continuations[{i}] is empty; there is no token to score")
+            else:
+                row = as_ids(continuation, self.vocab_size, f"continuations[{i}]")
+            rows.append(row)
+        tokens = measures.score(self._engine, self._ids(prompt, "prompt"), rows, self.context)
+        return tokens if per_token else np.array([row.sum(dtype=np.float64) for row in tokens], dtype=np.float32)
+
+    def perplexity(
+        self,
+        texts: Tokens | Iterable[Tokens],
+        *,
+        window: int | None = None,
+        stride: int | None = None,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> Perplexity:
+        """How well the model expects a text, or several together (strings, or id rows without BOS).
+
+        Texts are read in windows of `window` tokens (default: 2048, or the context if that is less), each behind a BOS,
+        that move by `stride` (default: half a window). Every token is scored once, in the first window that has it.
+
+        >>> m.perplexity("The quick brown fox jumps over the lazy dog.").tokens
+        10
+        """
+        if window is None:
+            window = min(self.context, 2048)
+        window = check_int("perplexity", "window", window, 2, self.context)
+        stride = check_int("perplexity", "stride", max(window // 2, 1) if stride is None else stride, 1, window - 1)
+        rows = []
+        for i, text in enumerate(several(texts)):
+            if isinstance(text, str):
+                row = self.tokenize(text, add_bos=False)
+            else:
+                row = as_ids(text, self.vocab_size, f"texts[{i}]")
+            if not len(row):
+                raise ValueError(f"perplexity: texts[{i}] is empty; there is no token to score")
+            rows.append(row)
+        if not rows:
+            raise ValueError("perplexity: no texts")
+        return measures.perplexity(self._engine, rows, self._engine.tokenizer.bos, window, stride, progress)
+
+    def embed(
+        self,
+        texts: str | Iterable[str],
+        *,
+        pooling: str = "mean",
+        dimensions: int | None = None,
+        normalize: bool = True,
+    ) -> NDArray[np.float32]:
+        """Vectors (n, D) float32 of texts: the states after the final norm, pooled over the tokens after BOS.
+
+        pooling: "mean" or "last". dimensions: keep the first ones only. normalize: to length 1, so `a @ b.T` is cosine.
+
+        >>> m.embed(["a cat", "a dog"]).shape
+        (2, 640)
+        """
+        check_choice("embed", "pooling", pooling, measures.POOLING)
+        rows = []
+        for i, text in enumerate([texts] if isinstance(texts, str) else texts):
+            if not isinstance(text, str):
+                raise TypeError(f"embed: texts[{i}] must be a string, not {type(text).__name__}")
+            if not text:
+                raise ValueError(f"embed: texts[{i}] is empty; there is no token to pool")
+            rows.append(self.tokenize(text))
+        if dimensions is not None:
+            check_int("embed", "dimensions", dimensions, 1, int(self._info["width"]))
+        if not rows:
+            return np.empty((0, dimensions or int(self._info["width"])), np.float32)
+        vectors = measures.embed(self._engine, rows, int(self._info["layers"]), pooling, self.context)
+        vectors = np.ascontiguousarray(vectors[:, :dimensions])
+        return measures.normalized(vectors) if normalize else vectors
+
+    def _ids(self, x: Tokens, name: str = "x") -> NDArray[np.int32]:
+        return self.tokenize(x) if isinstance(x, str) else as_ids(x, self.vocab_size, name)
+
+    # ---- the model itself
+
+    @property
+    def _engine(self) -> _core.Model:
+        if self._live is None:
+            raise GemletError(f"model: {self._path} was closed; load it again with gemlet.load")
+        return self._live
+
+    @property
+    def path(self) -> str:
+        """The file."""
+        return self._path
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """Sizes, instruction set and settings, as a new dict."""
+        return dict(self._info)
+
+    @property
+    def name(self) -> str:
+        """What the file calls the model."""
+        return str(self._info["name"])
+
+    @property
+    def context(self) -> int:
+        """Tokens that prompt and answer may have together."""
+        return int(self._info["context"])
+
+    @property
+    def threads(self) -> int:
+        """Threads that work for this model."""
+        return int(self._info["threads"])
+
+    @property
+    def isa(self) -> str:
+        """The instruction set in use."""
+        return str(self._info["isa"])
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids, V."""
+        return int(self._info["vocab_size"])
+
+    def memory(self) -> dict[str, int]:
+        """Bytes by part; "weights_file" is the mapped file, which the system can take back and share.
+
+        >>> sorted(m.memory())
+        ['activations', 'kv_cache', 'tokenizer', 'weights_file']
+        """
+        return dict(self._engine.memory())
+
+    def close(self) -> None:
+        """Stop what runs and give the memory back; further calls raise. Closing twice is fine."""
+        live, self._live = self._live, None
+        if live is not None:
+            live.close()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_reload, (self._path, self._spec))
+
+    def __repr__(self) -> str:
+        facts = f"{self.isa}, {self.threads} threads, context {self.context}"
+        if self._live is None:
+            return f"<gemlet.Model {self.name!r}, closed>"
+        parts = self._live.memory()
+        own = sum(size for part, size in parts.items() if part != "weights_file")
+        size = f"{parts['weights_file'] / 2**20:.0f} MiB mapped + {own / 2**20:.0f} MiB"
+        return f"<gemlet.Model {self.name!r}, {self._info['quantization']}, {facts}, {size}>"
+
+
+def _reload(path: str, spec: dict[str, Any]) -> Model:
+    return Model(path, **spec)

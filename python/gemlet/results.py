@@ -1,0 +1,181 @@
+"""What the calls give back: plain, picklable records that print well. Holds no model and computes nothing but rates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How many tokens a call read and wrote; `cached_tokens` of the prompt were not computed again."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt_tokens + self.completion_tokens
+
+    def as_dict(self) -> dict[str, int]:
+        """The four counts under their own names, for JSON."""
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.total_tokens,
+            "cached_tokens": self.cached_tokens,
+        }
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Where the seconds went. Rates are tokens a second, 0 where nothing was measured."""
+
+    prefill_s: float
+    decode_s: float
+    queue_s: float
+    total_s: float
+    prefill_tok_s: float
+    decode_tok_s: float
+
+    @classmethod
+    def of(cls, usage: Usage, prefill_s: float, decode_s: float, queue_s: float, total_s: float) -> Timings:
+        """Timings with their rates. The first new token comes out of the prefill, so decode made one token less."""
+        prompt = usage.prompt_tokens - usage.cached_tokens
+        steps = max(usage.completion_tokens - 1, 0)
+        return cls(
+            prefill_s=prefill_s,
+            decode_s=decode_s,
+            queue_s=queue_s,
+            total_s=total_s,
+            prefill_tok_s=prompt / prefill_s if prefill_s > 0 else 0.0,
+            decode_tok_s=steps / decode_s if decode_s > 0 else 0.0,
+        )
+
+    def as_dict(self) -> dict[str, float]:
+        """All six figures under their own names, for JSON."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class TopToken:
+    """One of the likeliest tokens at a position; `logprob` is natural and taken before any penalty or temperature."""
+
+    id: int
+    text: str
+    logprob: float
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """A generated token with its log-probability and the likeliest alternatives, best first."""
+
+    id: int
+    text: str
+    logprob: float
+    top: tuple[TopToken, ...] = ()
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of a stream: whole UTF-8 characters and the tokens read since the last piece."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    kind: str = "text"
+    logprobs: tuple[TokenLogprob, ...] | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def escape(text: str) -> str:
+    """`text` made safe for HTML, inside elements and inside quoted attributes."""
+    for char, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("'", "&#39;")):
+        text = text.replace(char, entity)
+    return text
+
+
+@dataclass(frozen=True, eq=False)
+class Generation:
+    """The answer of `Model.generate`; `str(r)` is `r.text`. `token_ids` (n,) int32 holds the new tokens only."""
+
+    text: str
+    token_ids: NDArray[np.int32]
+    finish_reason: str
+    usage: Usage
+    timings: Timings
+    seed: int
+    warnings: list[str] = field(default_factory=list)
+    logprobs: list[TokenLogprob] | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        text = self.text if len(self.text) <= 60 else self.text[:57] + "..."
+        warned = f", {len(self.warnings)} warning{'s' * (len(self.warnings) > 1)}" if self.warnings else ""
+        return f"<Generation {text!r}, {self._footer()}{warned}>"
+
+    def _footer(self) -> str:
+        return (
+            f"{self.usage.completion_tokens} tokens, {self.finish_reason}, "
+            f"{self.timings.decode_tok_s:.1f} tok/s after {self.timings.prefill_s * 1000:.0f} ms of prefill"
+        )
+
+    def _repr_html_(self) -> str:
+        warned = "".join(f'<div style="color:#b45309">{escape(text)}</div>' for text in self.warnings)
+        return (
+            f'<div><div style="white-space:pre-wrap">{escape(self.text)}</div>{warned}'
+            f'<div style="opacity:.6;font-size:85%">{escape(self._footer())}</div></div>'
+        )
+
+    def as_dict(self) -> dict[str, object]:
+        """Everything as plain values, for JSON."""
+        return {
+            "text": self.text,
+            "token_ids": [int(i) for i in self.token_ids],
+            "finish_reason": self.finish_reason,
+            "usage": self.usage.as_dict(),
+            "timings": self.timings.as_dict(),
+            "seed": self.seed,
+            "warnings": list(self.warnings),
+            "logprobs": None if self.logprobs is None else [_logprob_dict(entry) for entry in self.logprobs],
+        }
+
+
+def _logprob_dict(entry: TokenLogprob) -> dict[str, object]:
+    return {"id": entry.id, "text": entry.text, "logprob": entry.logprob, "top": [dict(vars(t)) for t in entry.top]}
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """How well a model expects a text: `nll`, mean negative log-likelihood in nats, and `perplexity` = exp(nll).
+
+    Standard errors treat tokens as independent draws, as is usual; `window` and `stride` tell how the text was cut.
+    """
+
+    perplexity: float
+    nll: float
+    tokens: int
+    std_error: float
+    nll_std_error: float
+    window: int
+    stride: int
+
+    def __float__(self) -> float:
+        return self.perplexity
+
+    def __str__(self) -> str:
+        cut = f"{self.tokens} tokens, window {self.window}, stride {self.stride}"
+        return f"perplexity {self.perplexity:.4g} ± {self.std_error:.2g} ({cut})"
+
+    def as_dict(self) -> dict[str, float | int]:
+        """All figures under their own names, for JSON."""
+        return dict(vars(self))

@@ -1,0 +1,184 @@
+"""Options of a call: their defaults, ranges and error texts. Knows no model; what a model limits is checked there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Names that the design has and this version does not: a user who gives one gets a plain answer instead of a guess.
+NOT_YET = {
+    "load": ("memory_limit", "adapters", "seed", "progress", "revision", "cache_dir"),
+    "generate": (
+        *("n", "tools", "tool_choice", "schema", "regex", "grammar", "choices", "think", "adapter"),
+        *("images", "audio", "video", "image_tokens"),
+    ),
+}
+
+OVERFLOW = ("error", "truncate")
+_INT32 = 2**31 - 1  # what the engine's integers hold
+
+
+class GenerateArgs(TypedDict, total=False):
+    """The keyword arguments of `Model.generate`, for type checkers."""
+
+    max_tokens: int | None
+    temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    repeat_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+    penalty_window: int
+    logit_bias: Mapping[int, float] | None
+    seed: int | None
+    stop: str | Iterable[str]
+    ignore_eos: bool
+    logprobs: int | None
+    overflow: str
+    timeout: float | None
+    progress: Callable[[int, int], object] | None
+
+
+def unknown_option(call: str, given: Iterable[str], known: Iterable[str]) -> Exception:
+    """The error for options that `call` does not have: TypeError with the nearest name, or what comes later."""
+    name = next(iter(given))
+    if name in NOT_YET.get(call, ()):
+        return not_available(call, name)
+    import difflib
+
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    hint = f"; did you mean '{near[0]}'?" if near else f"; it has {', '.join(sorted(known))}"
+    return TypeError(f"{call}: no option '{name}'{hint}")
+
+
+def not_available(call: str, name: str, value: object = None) -> ValueError:
+    """The error for an option of the design that this version cannot carry out."""
+    given = f"{name}={value!r}" if value is not None else f"the option '{name}'"
+    return ValueError(f"{call}: {given} is not available in this version of gemlet; leave it out")
+
+
+def check_int(call: str, name: str, value: object, low: int, high: int | None = None) -> int:
+    """`value` as an int within [low, high], or an error that names the option, the range and the value."""
+    import operator
+
+    wanted = f"an int >= {low}" if high is None else f"an int from {low} to {high}"
+    if isinstance(value, bool):
+        raise TypeError(f"{call}: {name} must be {wanted}, not {value!r}")
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{call}: {name} must be {wanted}, not {value!r}") from None
+    if number < low or (high is not None and number > high):
+        raise ValueError(f"{call}: {name} must be {wanted}, not {number}")
+    return number
+
+
+def check_float(call: str, name: str, value: object, interval: str = "(-inf, inf)") -> float:
+    """`value` as a finite float inside `interval`, written as in mathematics: "[0, inf)", "(0, 1]"."""
+    wanted = f"a finite number in {interval}" if interval != "(-inf, inf)" else "a finite number"
+    if isinstance(value, (bool, str, bytes)):
+        raise TypeError(f"{call}: {name} must be {wanted}, not {value!r}")
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TypeError(f"{call}: {name} must be {wanted}, not {value!r}") from None
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    inside = low <= number <= high and (number != low or interval[0] == "[") and (number != high or interval[-1] == "]")
+    if not math.isfinite(number) or not inside:
+        raise ValueError(f"{call}: {name} must be {wanted}, not {number!r}")
+    return number
+
+
+def check_choice(call: str, name: str, value: object, choices: tuple[str, ...]) -> str:
+    """`value` if it is one of the choices, or a ValueError that lists them."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{call}: {name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+    return value
+
+
+def _check_bias(bias: object) -> dict[int, float]:
+    if not isinstance(bias, Mapping):
+        raise TypeError(f"generate: logit_bias must map token ids to numbers, not {type(bias).__name__}")
+    return {
+        check_int("generate", "a logit_bias id", key, 0, _INT32): check_float("generate", f"logit_bias[{key!r}]", value)
+        for key, value in bias.items()
+    }
+
+
+def _check_stop(stop: object) -> tuple[str, ...]:
+    if isinstance(stop, str):
+        stop = (stop,)
+    if isinstance(stop, bytes) or not isinstance(stop, Iterable):
+        raise TypeError(f"generate: stop must be a string or strings, not {stop!r}")
+    strings = tuple(stop)
+    for i, text in enumerate(strings):
+        if not isinstance(text, str):
+            raise TypeError(f"generate: stop[{i}] must be a string, not {text!r}")
+        if not text:
+            raise ValueError(f"generate: stop[{i}] is empty; it would end every answer before its first token")
+    return strings
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateOptions:
+    """Checked options of `Model.generate`; None stands for the model's own default.
+
+    >>> GenerateOptions(temperature=0, stop="\\n").stop
+    ('\\n',)
+    """
+
+    max_tokens: int | None = 256
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repeat_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    penalty_window: int = 64
+    logit_bias: Mapping[int, float] | None = None
+    seed: int | None = None
+    stop: str | Iterable[str] = ()
+    ignore_eos: bool = False
+    logprobs: int | None = None
+    overflow: str = "error"
+    timeout: float | None = None
+    progress: Callable[[int, int], object] | None = None
+
+    def __post_init__(self) -> None:
+        checked: dict[str, Any] = {}
+        for name, low, high in (
+            ("max_tokens", 1, _INT32),
+            ("top_k", 0, _INT32),
+            ("penalty_window", -1, _INT32),
+            ("seed", 0, 2**64 - 1),
+            ("logprobs", 0, _INT32),
+        ):
+            value = getattr(self, name)
+            checked[name] = None if value is None else check_int("generate", name, value, low, high)
+        for name, interval in (
+            ("temperature", "[0, inf)"),
+            ("top_p", "(0, 1]"),
+            ("min_p", "[0, 1)"),
+            ("repeat_penalty", "(0, inf)"),
+            ("presence_penalty", "(-inf, inf)"),
+            ("frequency_penalty", "(-inf, inf)"),
+            ("timeout", "(0, inf)"),
+        ):
+            value = getattr(self, name)
+            checked[name] = None if value is None else check_float("generate", name, value, interval)
+        if not isinstance(self.ignore_eos, bool):
+            raise TypeError(f"generate: ignore_eos must be True or False, not {self.ignore_eos!r}")
+        if self.progress is not None and not callable(self.progress):
+            raise TypeError(f"generate: progress must be a function of (done, total), not {self.progress!r}")
+        checked["overflow"] = check_choice("generate", "overflow", self.overflow, OVERFLOW)
+        checked["logit_bias"] = _check_bias(self.logit_bias or {})
+        checked["stop"] = _check_stop(self.stop)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
