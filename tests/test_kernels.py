@@ -88,17 +88,14 @@ def assert_product(got: np.ndarray, w: np.ndarray, x: np.ndarray, relative: floa
 # ---- products ----
 
 
-@pytest.mark.parametrize("cols_at", range(5))
 @pytest.mark.parametrize("kind", FAST)
-def test_scalar_product_is_numpys(kind: str, cols_at: int) -> None:
-    if cols_at >= len(columns(kind)):
-        pytest.skip("four widths for blocks of 256")
-    rng = np.random.default_rng(cols_at)
-    cols = columns(kind)[cols_at]
-    w, x = weights(kind, 19, cols, rng), rng.standard_normal((3, cols)).astype(np.float32)
-    expected = dequantised(kind, w), activations(x)
-    assert_product(testing.linear("scalar", w, kind, x), *expected)
-    assert_product(testing.linear("scalar", w, kind, x[:1]), expected[0], expected[1][:1])
+def test_scalar_product_is_numpys(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    for cols in columns(kind):
+        w, x = weights(kind, 19, cols, rng), rng.standard_normal((3, cols)).astype(np.float32)
+        expected = dequantised(kind, w), activations(x)
+        assert_product(testing.linear("scalar", w, kind, x), *expected)
+        assert_product(testing.linear("scalar", w, kind, x[:1]), expected[0], expected[1][:1])
 
 
 @pytest.mark.parametrize("kind", FAST + GENERIC + PLAIN)
@@ -326,7 +323,7 @@ def test_row_operations_equal_the_scalar_twin(isa: str, n: int) -> None:
                 continue
             want = testing.row_operation("scalar", name, *args, number)
             assert_same_bits(testing.row_operation(isa, name, *args, number), want)
-        most = float(np.nanmax(a))
+        most = float(np.fmax.reduce(a, initial=-1))
         want = np.float32(testing.sum_exp("scalar", a, most))
         assert_same_bits(np.array([testing.sum_exp(isa, a, most)], np.float32), want[None])
 
@@ -354,21 +351,21 @@ def test_row_operations_are_numpys() -> None:
 
 @pytest.mark.parametrize("isa", ["scalar", *SETS])
 def test_saturated_activations(isa: str) -> None:
-    far = np.array([1e30, -1e30, np.inf, -np.inf, 200, -200], np.float32)
+    far = np.array([1e30, -1e30, np.inf, -np.inf, 800, -800], np.float32)
     one = np.ones(6, np.float32)
     np.testing.assert_array_equal(testing.row_operation(isa, "softcap", far, NONE, NONE, 30), 30 * np.sign(far))
     gelu = testing.row_operation(isa, "gelu_mul", far[:2], one[:2], NONE, 0)
     assert gelu[0] == far[0]
-    assert abs(gelu[1]) < 1e-7 * 1e30  # the exponential is clamped at e^88
-    np.testing.assert_allclose(testing.row_operation(isa, "gelu_mul", far[4:], one[4:], NONE, 0), [200, 0], atol=1e-30)
+    assert abs(gelu[1]) < 1e-7  # the exponential is clamped at e^88
+    np.testing.assert_allclose(testing.row_operation(isa, "gelu_mul", far[4:], one[4:], NONE, 0), [800, 0], atol=1e-30)
 
 
-def test_exponential_is_within_two_ulps() -> None:
+def test_exponential_is_within_one_ulp() -> None:
     x = np.concatenate([np.linspace(-87, 0, 4001), np.linspace(0, 88, 997)]).astype(np.float32)
     got = np.array([testing.sum_exp("scalar", v[None], 0.0) for v in x])
     expected = np.exp(x.astype(np.float64))
     ulp = np.spacing(expected.astype(np.float32)).astype(np.float64)
-    assert (np.abs(got - expected) <= 2 * ulp).all()
+    assert (np.abs(got - expected) <= ulp).all()
 
 
 @pytest.mark.parametrize("isa", ["scalar", *SETS])
@@ -540,6 +537,20 @@ def test_attention_with_extreme_scores(isa: str) -> None:
         got = testing.attention(isa, *case, False)
         assert np.isfinite(got).all()
         assert_same_bits(got, testing.attention("scalar", *case, False))
+
+
+@needs_sets
+@pytest.mark.parametrize("half", [False, True])
+def test_keys_that_a_row_does_not_see_cannot_spoil_it(half: bool) -> None:
+    q, k, v, kv_heads, begin, end, scale = attention_case(21, 300, 40, 1, 3, 32, seed=18)
+    clean = testing.attention("scalar", q, k, v, kv_heads, begin, end, scale, half)
+    v[290, 5], k[293, 0], v[241, 1] = np.inf, np.nan, np.nan
+    sees = np.array([[b <= at < e for at in (290, 293, 241)] for b, e in zip(begin, end, strict=True)]).any(1)
+    assert 0 < sees.sum() < 21
+    want = testing.attention("scalar", q, k, v, kv_heads, begin, end, scale, half)
+    assert_same_bits(want[~sees], clean[~sees])
+    for isa in SETS:
+        assert_same_bits(testing.attention(isa, q, k, v, kv_heads, begin, end, scale, half), want)
 
 
 # ---- the machine's limits ----

@@ -82,29 +82,26 @@ void value_rows512(const AttendTile& tile, int64_t r, const float* v, int64_t j,
   for (; c < tile.channels; c += 8) value_tile<NR, 1>(tile, r, v, j, n, c);
 }
 
-void attend512(const AttendTile& tile) {
-  const Span all = visible_to_any(tile, 0, tile.rows);
-  for_chunks(all, [&](int64_t j, int64_t n) {
-    const float* k = widened(tile, tile.k, j, n);
-    int64_t r = 0;
-    for (; r + 4 <= tile.rows; r += 4) score_four(tile, r, k, j, n);
-    for (; r < tile.rows; ++r) score_rows<1>(tile, r, k, j, n);
-  });
-  for (int64_t r = 0; r < tile.rows; ++r) softmax_row(tile, r);
-  std::memset(tile.out, 0, static_cast<size_t>(tile.rows * tile.channels) * sizeof(float));
-  for_chunks(all, [&](int64_t j, int64_t n) {
-    const float* v = widened(tile, tile.v, j, n);
-    int64_t r = 0;
-    for (; r + 4 <= tile.rows; r += 4) value_rows512<4>(tile, r, v, j, n);
-    for (; r < tile.rows; ++r) value_rows512<1>(tile, r, v, j, n);
-  });
-}
+struct Body512 {
+  static constexpr int kScoreRows = 4;
+  template <int NR>
+  static void scores(const AttendTile& tile, int64_t r, const float* k, int64_t j, int64_t n) {
+    if constexpr (NR == 4)
+      score_four(tile, r, k, j, n);
+    else
+      score_rows<NR>(tile, r, k, j, n);
+  }
+  template <int NR>
+  static void values(const AttendTile& tile, int64_t r, const float* v, int64_t j, int64_t n) {
+    value_rows512<NR>(tile, r, v, j, n);
+  }
+};
 
 }  // namespace
 
 void add_attend(Table& table) {
   add_all(table);
-  table.attend = attend512;
+  table.attend = attend<Body512>;
 }
 
 }  // namespace gemlet::kernels::avx512
