@@ -40,7 +40,7 @@ py::dict info(const Engine& e) {
   for (const auto& file : e.decoder().file().files()) file_bytes += file->size();
   d["file_bytes"] = file_bytes, d["parameters"] = w.parameters;
   d["bytes_per_token"] = w.bytes_per_token(), d["madds_per_token"] = w.madds_per_token();
-  d["madds_head"] = w.madds_head(), d["end_ids"] = e.end_ids();
+  d["madds_head"] = w.madds_head(), d["end_ids"] = e.end_ids(), d["warnings"] = e.warnings();
   const formats::Value* file_type = e.decoder().file().find("general.file_type");
   d["file_type"] = file_type != nullptr ? file_type->as_int() : std::nullopt;
   return d;

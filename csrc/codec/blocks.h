@@ -6,6 +6,8 @@
 
 namespace gemlet::codec {
 
+// A table each, one line a row.
+// clang-format off
 enum class Type : uint32_t {
   F32 = 0, F16 = 1, Q4_0 = 2, Q4_1 = 3, Q5_0 = 6, Q5_1 = 7, Q8_0 = 8,
   Q2_K = 10, Q3_K = 11, Q4_K = 12, Q5_K = 13, Q6_K = 14,
@@ -31,6 +33,7 @@ struct BlockQ5_K { Half d, dmin; uint8_t scales[12]; uint8_t qh[32]; uint8_t qs[
 struct BlockQ6_K { uint8_t ql[128]; uint8_t qh[64]; int8_t scales[16]; Half d; };
 struct BlockIQ4_XS { Half d; uint16_t scales_h; uint8_t scales_l[4]; uint8_t qs[128]; };
 #pragma pack(pop)
+// clang-format on
 
 static_assert(sizeof(BlockQ4_0) == 18 && sizeof(BlockQ4_1) == 20 && sizeof(BlockQ5_0) == 22 && sizeof(BlockQ5_1) == 24);
 static_assert(sizeof(BlockQ8_0) == 34 && sizeof(BlockIQ4_NL) == 18 && sizeof(BlockMXFP4) == 17);

@@ -12,9 +12,9 @@ namespace gemlet::codec {
 
 struct TypeInfo {
   Type type;
-  const char* name;      // as GGUF tools print it: "Q4_K"
-  int64_t block;         // elements in a block
-  size_t block_bytes;    // bytes of a block
+  const char* name;                                                  // as GGUF tools print it: "Q4_K"
+  int64_t block;                                                     // elements in a block
+  size_t block_bytes;                                                // bytes of a block
   void (*decode)(const uint8_t* blocks, int64_t count, float* out);  // count blocks -> count * block floats
   void (*encode)(const float* x, int64_t count, uint8_t* blocks);    // null where this project never writes the type
 };

@@ -21,7 +21,7 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::string& path) {
     if (errno == ENOENT || errno == ENOTDIR) throw ModelNotFound(why);
     throw BadFile(why);
   }
-  struct stat info {};
+  struct stat info{};
   if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
     ::close(fd);
     throw BadFile(cat("file: '", path, "': expected a regular file"));

@@ -58,7 +58,11 @@ Engine::Engine(const std::string& path, const LoadOptions& options)
   if (pieces > decoder_->config().vocabulary)
     throw BadFile(cat("gguf: '", path, "': ", pieces, " tokens, but the embedding has ",
                       decoder_->config().vocabulary, " rows"));
+  if (pieces < decoder_->config().vocabulary)
+    warnings_.push_back(cat("the embedding has ", decoder_->config().vocabulary, " rows, but only ", pieces,
+                            " tokens are named; the others print as nothing"));
   end_ids_ = find_end_ids(*tokenizer_);
+  if (end_ids_.empty()) warnings_.push_back("the file names no end token: a generation ends at max_tokens only");
   kv_type_ = choose_kv(options.kv_dtype, decoder_->weights());
   context_ = choose_context(options.context, decoder_->config().context);
 }

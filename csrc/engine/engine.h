@@ -36,6 +36,7 @@ class Engine {
   std::shared_ptr<const text::Tokenizer> shared_tokenizer() const { return tokenizer_; }
   const std::vector<int32_t>& end_ids() const { return end_ids_; }   // ids that end a generation
   const LoadOptions& options() const { return options_; }
+  const std::vector<std::string>& warnings() const { return warnings_; }   // what loading did that was not asked for
   int64_t context() const { return context_; }
   int threads() const { return team_.threads(); }
   model::KvType kv_type() const { return kv_type_; }
@@ -61,6 +62,7 @@ class Engine {
   std::shared_ptr<const model::Decoder> decoder_;
   std::shared_ptr<const text::Tokenizer> tokenizer_;
   std::vector<int32_t> end_ids_;
+  std::vector<std::string> warnings_;
   model::KvType kv_type_ = model::KvType::F16;
   int64_t context_ = 0;
   Team team_;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "core/error.h"
 
@@ -19,8 +20,8 @@ bool ReadJob::step() {
   const int64_t first = cache_.length(), total = static_cast<int64_t>(ids_.size());
   const int64_t count = std::min(kBlockTokens, total - first);
   engine_.on().team.region([&] {
-    engine_.decoder().forward(engine_.on(), ids_.data() + first, count, cache_, engine_.state(), tap(first));
-    take(first, count);
+    take(first, engine_.decoder().forward(engine_.on(), ids_.data() + first, count, wanted(first, count), cache_,
+                                          engine_.state(), tap(first)));
   });
   engine_.cache_bytes += static_cast<int64_t>(cache_.bytes()) - counted_;
   counted_ = static_cast<int64_t>(cache_.bytes());
@@ -28,35 +29,38 @@ bool ReadJob::step() {
   return cache_.length() == total;
 }
 
-LogitsJob::LogitsJob(Engine& engine, std::vector<int32_t> ids, std::vector<int64_t> positions,
-                     float* out)
-    : ReadJob(engine, std::move(ids)), positions_(std::move(positions)), out_(out) {
+LogitsJob::LogitsJob(Engine& engine, std::vector<int32_t> ids, std::vector<int64_t> positions, float* out)
+    : ReadJob(engine, std::move(ids)), out_(out) {
   const auto total = static_cast<int64_t>(this->ids().size());
-  for (const int64_t p : positions_)
-    if (p < 0 || p >= total) throw BadArgument(cat("positions: ", p, " is outside the sequence, 0 to ", total - 1));
+  for (size_t i = 0; i < positions.size(); ++i) {
+    if (positions[i] < 0 || positions[i] >= total)
+      throw BadArgument(cat("positions: ", positions[i], " is outside the sequence, 0 to ", total - 1));
+    positions_.emplace_back(positions[i], static_cast<int64_t>(i));
+  }
+  std::sort(positions_.begin(), positions_.end());
 }
 
-void LogitsJob::take(int64_t first, int64_t count) {
+std::vector<int64_t> LogitsJob::wanted(int64_t first, int64_t count) {
   std::vector<int64_t> rows;
-  std::vector<size_t> slots;
-  const auto flush = [&] {
-    if (rows.empty()) return;
-    const int64_t v = engine().decoder().config().vocabulary;
-    const Rows<const float> h = engine().decoder().final_norm(engine().on(), rows, engine().state());
-    const Rows<float> logits = engine().logits().rows(static_cast<int64_t>(rows.size()), v);
-    engine().decoder().head(engine().on(), h, logits, engine().state());
-    for (size_t i = 0; i < slots.size(); ++i)
-      std::memcpy(out_ + static_cast<int64_t>(slots[i]) * v, logits.row(static_cast<int64_t>(i)),
-                  static_cast<size_t>(v) * sizeof(float));
-    rows.clear(), slots.clear();
-  };
-  for (size_t i = 0; i < positions_.size(); ++i) {
-    if (positions_[i] < first || positions_[i] >= first + count) continue;
-    rows.push_back(positions_[i] - first);
-    slots.push_back(i);
-    if (static_cast<int64_t>(rows.size()) == 4 * kHeadRows) flush();
+  slots_.clear();
+  for (const auto& [position, slot] : positions_) {
+    if (position < first || position >= first + count) continue;
+    if (rows.empty() || rows.back() != position - first) rows.push_back(position - first);   // may be asked for twice
+    slots_.emplace_back(static_cast<int64_t>(rows.size()) - 1, slot);
   }
-  flush();
+  return rows;
+}
+
+void LogitsJob::take(int64_t /*first*/, Rows<const float> h) {
+  const int64_t v = engine().decoder().config().vocabulary;
+  for (int64_t r = 0; r < h.rows; r += kHeadRows) {
+    const int64_t n = std::min(kHeadRows, h.rows - r);
+    const Rows<float> logits = engine().logits().rows(n, v);
+    engine().decoder().head(engine().on(), {h.row(r), n, h.cols}, logits, engine().state());
+    for (const auto& [row, slot] : slots_)
+      if (row >= r && row < r + n)
+        std::memcpy(out_ + slot * v, logits.row(row - r), static_cast<size_t>(v) * sizeof(float));
+  }
 }
 
 HiddenJob::HiddenJob(Engine& engine, std::vector<int32_t> ids, std::vector<int64_t> layers, float* out)
@@ -81,12 +85,14 @@ Tap HiddenJob::tap(int64_t first) {
   };
 }
 
-void HiddenJob::take(int64_t first, int64_t count) {
+std::vector<int64_t> HiddenJob::wanted(int64_t /*first*/, int64_t count) {
+  std::vector<int64_t> all(static_cast<size_t>(count));
+  std::iota(all.begin(), all.end(), 0);
+  return all;
+}
+
+void HiddenJob::take(int64_t first, Rows<const float> h) {
   const auto final_layer = static_cast<int64_t>(engine().decoder().config().layers.size());
-  if (std::find(layers_.begin(), layers_.end(), final_layer) == layers_.end()) return;
-  std::vector<int64_t> rows(static_cast<size_t>(count));
-  for (int64_t r = 0; r < count; ++r) rows[static_cast<size_t>(r)] = r;
-  const Rows<const float> h = engine().decoder().final_norm(engine().on(), rows, engine().state());
   for (size_t slot = 0; slot < layers_.size(); ++slot)
     if (layers_[slot] == final_layer)
       std::memcpy(at(slot, first), h.data, static_cast<size_t>(h.rows * h.cols) * sizeof(float));
@@ -99,18 +105,21 @@ ScoreJob::ScoreJob(Engine& engine, std::vector<int32_t> ids, int64_t first, floa
     throw BadArgument(cat("first: expected 1 to ", total, " (the first token has nothing before it), got ", first));
 }
 
-void ScoreJob::take(int64_t first, int64_t count) {
+// Row p of the sequence predicts token p + 1.
+std::vector<int64_t> ScoreJob::wanted(int64_t first, int64_t count) {
+  std::vector<int64_t> rows;
   const auto total = static_cast<int64_t>(ids().size());
+  for (int64_t p = std::max(first, from_ - 1); p < std::min(first + count, total - 1); ++p) rows.push_back(p - first);
+  return rows;
+}
+
+void ScoreJob::take(int64_t first, Rows<const float> h) {
   const int64_t v = engine().decoder().config().vocabulary;
-  // Row p predicts token p + 1.
-  const int64_t begin = std::max(first, from_ - 1), end = std::min(first + count, total - 1);
-  for (int64_t p = begin; p < end; p += kHeadRows) {
-    const int64_t n = std::min(kHeadRows, end - p);
-    std::vector<int64_t> rows;
-    for (int64_t i = 0; i < n; ++i) rows.push_back(p + i - first);
-    const Rows<const float> h = engine().decoder().final_norm(engine().on(), rows, engine().state());
+  const int64_t begin = std::max(first, from_ - 1);
+  for (int64_t r = 0; r < h.rows; r += kHeadRows) {
+    const int64_t n = std::min(kHeadRows, h.rows - r), p = begin + r;
     const Rows<float> logits = engine().logits().rows(n, v);
-    engine().decoder().head(engine().on(), h, logits, engine().state());
+    engine().decoder().head(engine().on(), {h.row(r), n, h.cols}, logits, engine().state());
     ops::log_softmax_at(engine().on(), logits, ids().data() + p + 1, out_ + p + 1 - from_);
   }
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "engine/engine.h"
@@ -17,8 +18,10 @@ class ReadJob : public Job {
 
  protected:
   bool step() final;
-  // Rows [first, first + count) of the sequence have just been run.
-  virtual void take(int64_t first, int64_t count) = 0;
+  // The rows of block [first, first + count) whose state after the final norm is wanted, ascending.
+  virtual std::vector<int64_t> wanted(int64_t first, int64_t count) = 0;
+  // h (W, D): those states.
+  virtual void take(int64_t first, Rows<const float> h) = 0;
   virtual Tap tap(int64_t /*first*/) { return {}; }
   Engine& engine() { return engine_; }
   const std::vector<int32_t>& ids() const { return ids_; }
@@ -36,8 +39,10 @@ class LogitsJob final : public ReadJob {
   LogitsJob(Engine& engine, std::vector<int32_t> ids, std::vector<int64_t> positions, float* out);
 
  private:
-  void take(int64_t first, int64_t count) override;
-  std::vector<int64_t> positions_;
+  std::vector<int64_t> wanted(int64_t first, int64_t count) override;
+  void take(int64_t first, Rows<const float> h) override;
+  std::vector<std::pair<int64_t, int64_t>> positions_;   // (position, row of out), ascending
+  std::vector<std::pair<int64_t, int64_t>> slots_;       // (row of h, row of out) of the block being run
   float* out_;
 };
 
@@ -48,7 +53,8 @@ class HiddenJob final : public ReadJob {
 
  private:
   Tap tap(int64_t first) override;
-  void take(int64_t first, int64_t count) override;
+  std::vector<int64_t> wanted(int64_t first, int64_t count) override;
+  void take(int64_t first, Rows<const float> h) override;
   float* at(size_t slot, int64_t row);
   std::vector<int64_t> layers_;
   float* out_;
@@ -61,7 +67,8 @@ class ScoreJob final : public ReadJob {
   ScoreJob(Engine& engine, std::vector<int32_t> ids, int64_t first, float* out);
 
  private:
-  void take(int64_t first, int64_t count) override;
+  std::vector<int64_t> wanted(int64_t first, int64_t count) override;
+  void take(int64_t first, Rows<const float> h) override;
   int64_t from_;
   float* out_;
 };

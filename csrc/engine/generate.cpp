@@ -58,8 +58,7 @@ bool GenerateJob::step() {
   const sampling::Choice choice = sampler_.sample(logits_.data());
   if (accept(choice)) return true;
   engine_.on().team.region([&] {
-    engine_.decoder().forward(engine_.on(), &choice.id, 1, cache_, engine_.state());
-    compute_logits();
+    compute_logits(engine_.decoder().forward(engine_.on(), &choice.id, 1, {0}, cache_, engine_.state()));
   });
   return false;
 }
@@ -68,8 +67,11 @@ void GenerateJob::read_block() {
   const int64_t first = cache_.length(), total = static_cast<int64_t>(prompt_.size());
   const int64_t count = std::min(kBlockTokens, total - first);
   engine_.on().team.region([&] {
-    engine_.decoder().forward(engine_.on(), prompt_.data() + first, count, cache_, engine_.state());
-    if (cache_.length() == total) compute_logits();
+    const bool is_last = first + count == total;
+    const std::vector<int64_t> wanted = is_last ? std::vector<int64_t>{count - 1} : std::vector<int64_t>{};
+    const Rows<const float> h =
+        engine_.decoder().forward(engine_.on(), prompt_.data() + first, count, wanted, cache_, engine_.state());
+    if (is_last) compute_logits(h);
   });
   if (cache_.length() < total) {
     count_memory();
@@ -83,13 +85,11 @@ void GenerateJob::read_block() {
   if (options_.max_tokens == 0) end("length");
 }
 
-// logits_ (V) of the last token of the last block.
-void GenerateJob::compute_logits() {
-  const model::Decoder& decoder = engine_.decoder();
-  const auto last = static_cast<int64_t>(engine_.state().positions.size()) - 1;
-  const Rows<const float> h = decoder.final_norm(engine_.on(), {last}, engine_.state());
-  logits_.resize(static_cast<size_t>(decoder.config().vocabulary));
-  decoder.head(engine_.on(), h, {logits_.data(), 1, decoder.config().vocabulary}, engine_.state());
+// logits_ (V) from h (1, D), the state of the last token.
+void GenerateJob::compute_logits(Rows<const float> h) {
+  const int64_t v = engine_.decoder().config().vocabulary;
+  logits_.resize(static_cast<size_t>(v));
+  engine_.decoder().head(engine_.on(), h, {logits_.data(), 1, v}, engine_.state());
   count_memory();
 }
 
@@ -107,7 +107,8 @@ bool GenerateJob::accept(const sampling::Choice& choice) {
   }
   ++generated_;
   Event event;
-  event.text = stop_.push(utf8_.push(engine_.tokenizer().piece(choice.id)));
+  const bool named = static_cast<size_t>(choice.id) < engine_.tokenizer().vocabulary().pieces.size();
+  if (named) event.text = stop_.push(utf8_.push(engine_.tokenizer().piece(choice.id)));
   event.ids.push_back(choice.id);
   if (options_.sampling.logprobs >= 0) event.choices.push_back(choice);
   push(std::move(event));

@@ -49,7 +49,7 @@ class GenerateJob final : public Job {
   void finished(std::exception_ptr failure) override;
   void read_block();
   bool accept(const sampling::Choice& choice);   // true: that was the last token
-  void compute_logits();
+  void compute_logits(Rows<const float> h);
   void push(Event event);
   void end(const std::string& reason);
   void count_memory();

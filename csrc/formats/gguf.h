@@ -16,9 +16,11 @@
 
 namespace gemlet::formats {
 
+// clang-format off
 enum class ValueType : uint32_t {
   U8 = 0, I8 = 1, U16 = 2, I16 = 3, U32 = 4, I32 = 5, F32 = 6, Bool = 7, String = 8, Array = 9, U64 = 10, I64 = 11, F64 = 12,
 };
+// clang-format on
 
 // Bytes of one element; 0 for strings and arrays, which have no fixed width, and for a number that is no type.
 size_t width_of(ValueType type);
@@ -28,26 +30,26 @@ const char* name_of(ValueType type);
 // One metadata value: a view into the mapping, checked against its bounds when the file was opened.
 // Scalars have count 1. A string array keeps its bytes in place; `strings()` walks them once, without a copy.
 struct Value {
-  ValueType type = ValueType::U8;     // element type for arrays
+  ValueType type = ValueType::U8;  // element type for arrays
   bool is_array = false;
   uint64_t count = 1;
-  const uint8_t* data = nullptr;      // first element (for strings: its 8-byte length)
+  const uint8_t* data = nullptr;  // first element (for strings: its 8-byte length)
 
-  std::optional<int64_t> as_int(uint64_t i = 0) const;      // any integer or bool element that fits
-  std::optional<double> as_float(uint64_t i = 0) const;     // any number
+  std::optional<int64_t> as_int(uint64_t i = 0) const;   // any integer or bool element that fits
+  std::optional<double> as_float(uint64_t i = 0) const;  // any number
   std::optional<bool> as_bool(uint64_t i = 0) const;
-  std::optional<std::string_view> as_string() const;        // scalar strings only
-  std::vector<std::string_view> strings() const;            // string arrays; empty otherwise
+  std::optional<std::string_view> as_string() const;  // scalar strings only
+  std::vector<std::string_view> strings() const;      // string arrays; empty otherwise
 };
 
 struct TensorInfo {
   std::string name;
   codec::Type type;
-  std::vector<int64_t> shape;   // GGUF's order, reversed: outermost first, so a linear weight is (out, in)
-  const uint8_t* data;          // in the mapping
+  std::vector<int64_t> shape;  // GGUF's order, reversed: outermost first, so a linear weight is (out, in)
+  const uint8_t* data;         // in the mapping
   size_t bytes;
-  size_t file_offset;           // of `data` in its file
-  int file_index;               // which of the split files
+  size_t file_offset;  // of `data` in its file
+  int file_index;      // which of the split files
 };
 
 class Gguf {
@@ -64,7 +66,7 @@ class Gguf {
   // The same checks over one unsplit file in memory (for the fuzz target); `bytes` must outlive the result.
   static Gguf parse(const uint8_t* bytes, size_t size, const std::string& label);
 
-  const Value* find(std::string_view key) const;     // nullptr if absent
+  const Value* find(std::string_view key) const;  // nullptr if absent
   // Typed access with a BadFile that names the key, the expected and the found type.
   int64_t require_int(const std::string& key) const;
   double require_float(const std::string& key) const;

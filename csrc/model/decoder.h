@@ -18,7 +18,7 @@ namespace gemlet::model {
 
 // Activations of one block, reused from block to block.
 struct State {
-  Buffer<float> x, h, q, k, v, heads, gate, up, wanted;   // (T, D) (T, D) (T, H C) (T, K C) .. (T, H C) (T, F) (T, F)
+  Buffer<float> x, h, q, k, v, heads, gate, up;   // (T, D) (T, D) (T, H C) (T, K C) .. (T, H C) (T, F) (T, F)
   ops::Quantised quantised;
   ops::RopeTable rope_sliding, rope_full;
   std::vector<int64_t> positions, begin_sliding, begin_full, end;   // (T)
@@ -29,11 +29,12 @@ class Decoder {
  public:
   explicit Decoder(std::shared_ptr<const formats::Gguf> file);
 
-  // Runs `count` new tokens after the cache's last one and commits them. x (T, D) stays in `s.x` until the next block.
-  void forward(ops::Context& on, const int32_t* ids, int64_t count, KvCache& kv, State& s, const Tap& tap = {}) const;
-  // h (W, D) = final norm of rows `wanted` of the last block.
-  Rows<const float> final_norm(ops::Context& on, const std::vector<int64_t>& wanted, State& s) const;
-  // logits (W, V) from final_norm's rows.
+  // Runs `count` new tokens after the cache's last one and commits them. Returns h (W, D): the state after the final norm
+  // of rows `wanted` of this block (ascending); it stays in `s` until the next block. Rows that nobody wants take part
+  // only as far as others can see them: the last layer computes their keys and values and nothing else.
+  Rows<const float> forward(ops::Context& on, const int32_t* ids, int64_t count, const std::vector<int64_t>& wanted,
+                            KvCache& kv, State& s, const Tap& tap = {}) const;
+  // logits (W, V) = h (W, D) . head^T, after the final softcap where there is one.
   void head(ops::Context& on, Rows<const float> h, Rows<float> logits, State& s) const;
 
   const Config& config() const { return config_; }

@@ -53,7 +53,7 @@ class WordCache {
 
 class PairCache {
  public:
-  explicit PairCache(size_t text_bytes) : entries_(std::bit_ceil(std::clamp<size_t>(text_bytes / 4, 16, 32768))) {}
+  explicit PairCache(size_t text_bytes) : entries_(std::bit_ceil(std::clamp<size_t>(text_bytes / 4, 16, 16384))) {}
 
   // Two ids that are not negative -> the pair, from `look()` if it is not at hand.
   template <class Look>

@@ -44,21 +44,18 @@ class Merger {
     uint32_t begin, size;    // size 0: merged into the one before it
     uint32_t before, after;  // indices; kNever: none
     int32_t id;
-  };
-  struct Candidate {
-    uint64_t key;   // rank, then the index of the left symbol
-    uint32_t size;  // of both; tells a candidate whose symbols have changed since
-    int32_t id;
-    bool operator>(const Candidate& other) const { return key > other.key; }
+    Pair pair;  // with the one after
   };
 
   void run_short(std::string_view word);
   void run_long(std::string_view word);
-  void offer(std::string_view word, uint32_t left);
+  void merge_at(std::string_view word, uint32_t left);
+  void pair_up(std::string_view word, Symbol& left);
+  void offer(uint32_t left);
 
   Rules rules_;
   std::vector<Symbol> symbols_;
-  std::vector<Candidate> heap_;
+  std::vector<uint64_t> heap_;  // rank, then the index of the left symbol
 };
 
 template <class Rules>
@@ -97,6 +94,8 @@ void Merger<Rules>::run_short(std::string_view word) {
   for (size_t i = 0; i < count; ++i) rules_.emit(word.substr(begin[i], begin[i + 1] - begin[i]), id[i]);
 }
 
+// The next pair to merge has a lower rank than both pairs it overlaps, so only such pairs are in the heap: a third of all.
+// One that has changed since it was put there no longer has the rank it was put there with. (If it has, it is as good.)
 template <class Rules>
 void Merger<Rules>::run_long(std::string_view word) {
   symbols_.clear();
@@ -105,44 +104,65 @@ void Merger<Rules>::run_long(std::string_view word) {
     const size_t size = std::min(claimed_bytes(static_cast<uint8_t>(word[at])), word.size() - at);
     const auto index = static_cast<uint32_t>(symbols_.size());
     symbols_.push_back({static_cast<uint32_t>(at), static_cast<uint32_t>(size), index - 1, index + 1,
-                        rules_.start(word.substr(at, size))});
+                        rules_.start(word.substr(at, size)), Pair{}});
     at += size;
   }
   symbols_.back().after = kNever;  // and the first one's `before` has wrapped round to kNever
-  for (uint32_t left = 0; left + 1 < symbols_.size(); ++left) {
-    const Symbol &a = symbols_[left], &b = symbols_[left + 1];
-    const Pair pair = rules_.find(word.data() + a.begin, a.size + b.size, a.id, b.id);
-    if (pair.rank != kNever) heap_.push_back({uint64_t{pair.rank} << 32U | left, a.size + b.size, pair.id});
-  }
-  std::make_heap(heap_.begin(), heap_.end(), std::greater<>());
+  for (Symbol& symbol : symbols_) pair_up(word, symbol);
+  for (uint32_t left = 0; left < symbols_.size(); ++left) offer(left);
   while (!heap_.empty()) {
-    const Candidate best = heap_.front();
     std::pop_heap(heap_.begin(), heap_.end(), std::greater<>());
+    const uint64_t best = heap_.back();
     heap_.pop_back();
-    const auto left = static_cast<uint32_t>(best.key);
-    Symbol& a = symbols_[left];
-    if (a.size == 0 || a.after == kNever || a.size + symbols_[a.after].size != best.size) continue;
-    Symbol& b = symbols_[a.after];
-    a.size = best.size;
-    a.id = best.id;
-    a.after = b.after;
-    b.size = 0;
-    if (a.after != kNever) symbols_[a.after].before = left;
-    if (a.before != kNever) offer(word, a.before);
-    offer(word, left);
+    const auto left = static_cast<uint32_t>(best);
+    if (symbols_[left].size > 0 && symbols_[left].pair.rank == best >> 32U) merge_at(word, left);
   }
   for (uint32_t at = 0; at != kNever; at = symbols_[at].after)
     rules_.emit(word.substr(symbols_[at].begin, symbols_[at].size), symbols_[at].id);
 }
 
 template <class Rules>
-void Merger<Rules>::offer(std::string_view word, uint32_t left) {
+void Merger<Rules>::merge_at(std::string_view word, uint32_t left) {
+  Symbol& a = symbols_[left];
+  Symbol& b = symbols_[a.after];
+  const uint32_t stood_after = b.pair.rank;
+  a.size += b.size;
+  a.id = a.pair.id;
+  a.after = b.after;
+  b.size = 0;
+  pair_up(word, a);
+  uint32_t stood_before = kNever;
+  if (a.before != kNever) {
+    stood_before = symbols_[a.before].pair.rank;
+    pair_up(word, symbols_[a.before]);
+    offer(a.before);
+  }
+  offer(left);
+  // The pairs further out are the same, but the one that kept them from being next may be gone.
+  if (a.after != kNever) {
+    symbols_[a.after].before = left;
+    if (stood_after <= symbols_[a.after].pair.rank) offer(a.after);
+  }
+  if (a.before == kNever) return;
+  const uint32_t outer = symbols_[a.before].before;
+  if (outer != kNever && stood_before < symbols_[outer].pair.rank) offer(outer);
+}
+
+template <class Rules>
+void Merger<Rules>::pair_up(std::string_view word, Symbol& left) {
+  left.pair = Pair{};
+  if (left.after == kNever) return;
+  const Symbol& right = symbols_[left.after];
+  left.pair = rules_.find(word.data() + left.begin, left.size + right.size, left.id, right.id);
+}
+
+template <class Rules>
+void Merger<Rules>::offer(uint32_t left) {
   const Symbol& a = symbols_[left];
-  if (a.after == kNever) return;
-  const Symbol& b = symbols_[a.after];
-  const Pair pair = rules_.find(word.data() + a.begin, a.size + b.size, a.id, b.id);
-  if (pair.rank == kNever) return;
-  heap_.push_back({uint64_t{pair.rank} << 32U | left, a.size + b.size, pair.id});
+  const uint32_t rank = a.pair.rank;
+  if (rank == kNever || (a.before != kNever && symbols_[a.before].pair.rank <= rank)) return;
+  if (symbols_[a.after].pair.rank < rank) return;
+  heap_.push_back(uint64_t{rank} << 32U | left);
   std::push_heap(heap_.begin(), heap_.end(), std::greater<>());
 }
 

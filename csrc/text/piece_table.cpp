@@ -15,7 +15,7 @@ PieceTable::PieceTable(const std::vector<std::string_view>& pieces) : pieces_(pi
   if (count > kMaxPieces)
     throw BadFile(cat("vocabulary: expected at most ", kMaxPieces, " pieces, got ", count, "; the file is damaged"));
   id_mask_ = (uint32_t{1} << static_cast<unsigned>(std::bit_width(count + 1))) - 1;
-  slots_.resize(std::bit_ceil(2 * count + 2));
+  slots_.resize(std::bit_ceil(2 * count));  // one at least is always free, so every search ends
   mask_ = slots_.size() - 1;
   // Slots are touched at random: ask for a block of them ahead, then fill them.
   std::array<uint64_t, 32> hashes{};

@@ -30,6 +30,9 @@ uint32_t rank_of(float score) {
   return (bits & 0x80000000U) != 0 ? bits : ~bits & 0x7FFFFFFFU;
 }
 
+bool is_ascii(char c) { return static_cast<uint8_t>(c) < 128; }
+size_t place_of_two(char first, char second) { return static_cast<size_t>(first) * 128 + static_cast<size_t>(second); }
+
 std::string byte_name(unsigned byte) { return {'<', '0', 'x', kDigits[byte >> 4U], kDigits[byte & 15U], '>'}; }
 
 // The byte that a byte piece stands for: of '<0x0A>', or the piece itself; -1 if it is neither.
@@ -61,6 +64,7 @@ class SpmTokenizer final : public Tokenizer {
   PieceKind kind_at(size_t id) const;
   int32_t start(std::string_view character) const;
   Pair merge(const char* data, size_t size) const;
+  Pair merge_two(char first, char second) const { return two_[place_of_two(first, second)]; }
   void encode_fragment(std::string_view fragment, Work& work) const;
   void encode_word(std::string_view word, Work& work) const;
   void emit(std::string_view symbol, int32_t id, std::vector<int32_t>& ids) const;
@@ -73,6 +77,7 @@ class SpmTokenizer final : public Tokenizer {
   mutable std::unique_ptr<const SpecialMatcher> all_;
   std::array<int32_t, 256> bytes_{};  // byte -> id of the piece that stands for it
   std::array<int32_t, 128> ascii_{};  // character -> id, -1: no piece
+  std::vector<Pair> two_;             // two ASCII characters -> what they merge into
   int32_t mark_ = -1;                 // id of the space mark by itself
 };
 
@@ -82,6 +87,7 @@ struct SpmTokenizer::Work {
     Work* work;
     int32_t start(std::string_view character) const { return of->start(character); }
     Pair find(const char* data, size_t size, int32_t left, int32_t right) const {
+      if (size == 2 && is_ascii(data[0]) && is_ascii(data[1])) return of->merge_two(data[0], data[1]);
       if (left < 0 || right < 0) return of->merge(data, size);
       return work->pairs.get(left, right, [&] { return of->merge(data, size); });
     }
@@ -107,6 +113,13 @@ SpmTokenizer::SpmTokenizer(Vocabulary vocabulary)
   find_bytes();
   for (size_t c = 0; c < ascii_.size(); ++c) ascii_[c] = table_.find(std::string(1, static_cast<char>(c)));
   mark_ = table_.find(kSpaceMark);
+  // About half of all lookups are for these, so they have a table of their own.
+  two_.resize(128 * 128);
+  for (size_t id = 0; id < count(); ++id) {
+    const std::string_view text = vocabulary_.pieces[id];
+    if (text.size() == 2 && is_ascii(text[0]) && is_ascii(text[1]))
+      two_[place_of_two(text[0], text[1])] = {rank_of(score(id)), static_cast<int32_t>(id)};
+  }
 }
 
 std::vector<int32_t> SpmTokenizer::check() const {

@@ -35,6 +35,9 @@ struct PanelDot {
     return 32767 / (2 * F::kMax * 127) > 8 ? 8 : 32767 / (2 * F::kMax * 127);
   }
 
+  // Pins a running sum to a register here: left alone, compilers reorder the unrolled steps and spill half of them.
+  static void keep(__m256i& v) { __asm__("" : "+x"(v)); }
+
   static __m256i broadcast4(const int8_t* q) {
     int four = 0;
     std::memcpy(&four, q, 4);
@@ -60,6 +63,7 @@ struct PanelDot {
           const __m256i p1 = _mm256_maddubs_epi16(w1, F::kSigned ? _mm256_sign_epi8(a, sign1) : a);
           pairs[t][0] = i == step ? p0 : _mm256_add_epi16(pairs[t][0], p0);
           pairs[t][1] = i == step ? p1 : _mm256_add_epi16(pairs[t][1], p1);
+          keep(pairs[t][0]), keep(pairs[t][1]);
         }
       }
 #pragma GCC unroll 4
@@ -67,6 +71,7 @@ struct PanelDot {
         for (int h = 0; h < 2; ++h) {
           const __m256i wide = _mm256_madd_epi16(pairs[t][h], ones);
           dot[t][h] = step == 0 ? wide : _mm256_add_epi32(dot[t][h], wide);
+          keep(dot[t][h]);
         }
       }
     }

@@ -7,10 +7,21 @@ namespace {
 
 constexpr size_t kPrefetch = 1024;  // bytes ahead
 
-// Eight vectors of eight int32 -> the sum of each, in its lane; `low` and `high` hold the halves' sums (16 weights each).
-inline void sum_blocks(const __m256i* v, __m256i& low, __m256i& high) {
-  const __m256i q0 = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
-  const __m256i q1 = _mm256_hadd_epi32(_mm256_hadd_epi32(v[4], v[5]), _mm256_hadd_epi32(v[6], v[7]));
+// Sums of neighbouring lanes of a and then of b. While the lanes fit 16 bits this is a pack and a multiply by ones, which
+// costs less than the horizontal add: kBound is what a lane can be at most.
+template <int kBound>
+__m256i add_pairs(__m256i a, __m256i b) {
+  if (kBound > 32767) return _mm256_hadd_epi32(a, b);
+  return _mm256_madd_epi16(_mm256_packs_epi32(a, b), _mm256_set1_epi16(1));
+}
+
+// Eight vectors of eight int32, each lane the sum of four products with weights up to kMax -> the sum of each vector, in
+// its lane; `low` and `high` hold the halves' sums (16 weights each).
+template <int kMax>
+void sum_blocks(const __m256i* v, __m256i& low, __m256i& high) {
+  constexpr int kFour = 4 * kMax * 127, kEight = 2 * kFour;
+  const __m256i q0 = add_pairs<kEight>(add_pairs<kFour>(v[0], v[1]), add_pairs<kFour>(v[2], v[3]));
+  const __m256i q1 = add_pairs<kEight>(add_pairs<kFour>(v[4], v[5]), add_pairs<kFour>(v[6], v[7]));
   low = _mm256_permute2x128_si256(q0, q1, 0x20);
   high = _mm256_permute2x128_si256(q0, q1, 0x31);
 }
@@ -20,11 +31,11 @@ __m256i block_dot(const uint8_t* g, const int8_t* q) {
   return Dot::template block<F>(F::template u<J>(g), load(q + J * kBlock));
 }
 
-// sum - offset * (sum of the activations), exactly.
+// sum - offset * (sum of the activations), exactly; offsets are powers of two.
 template <int kOffset>
 __m256i minus_offset(__m256i dot, __m256i activations) {
   if (kOffset == 0) return dot;
-  return _mm256_sub_epi32(dot, _mm256_mullo_epi32(activations, _mm256_set1_epi32(kOffset)));
+  return _mm256_sub_epi32(dot, _mm256_slli_epi32(activations, __builtin_ctz(kOffset == 0 ? 1 : kOffset)));
 }
 
 // One group of eight blocks added to the eight partial sums.
@@ -34,7 +45,7 @@ __m256 add_group(const uint8_t* g, const QuantRows& x, int64_t b, __m256 sums) {
   const __m256i v[8] = {block_dot<F, 0>(g, q), block_dot<F, 1>(g, q), block_dot<F, 2>(g, q), block_dot<F, 3>(g, q),
                         block_dot<F, 4>(g, q), block_dot<F, 5>(g, q), block_dot<F, 6>(g, q), block_dot<F, 7>(g, q)};
   __m256i low, high;
-  sum_blocks(v, low, high);
+  sum_blocks<F::kMax>(v, low, high);
   const __m256 d = _mm256_loadu_ps(x.d + b);
   __m256 scale[2];
   F::scales(g, scale);

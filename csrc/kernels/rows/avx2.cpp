@@ -12,9 +12,11 @@ double int8_stream(int64_t steps) {
   __m256i u = one;
   for (__m256i& s : sums) s = _mm256_setzero_si256();
   for (int64_t i = 0; i < steps; ++i) {
-    __asm__ volatile("" : "+x"(u));  // keeps the multiplications in the loop
 #pragma GCC unroll 8
-    for (int j = 0; j < 8; ++j) sums[j] = _mm256_add_epi16(sums[j], _mm256_maddubs_epi16(u, one));
+    for (int j = 0; j < 8; ++j) {
+      __asm__ volatile("" : "+x"(u));  // a multiplication of its own for each sum
+      sums[j] = _mm256_add_epi16(sums[j], _mm256_maddubs_epi16(u, one));
+    }
   }
   __m256i all = sums[0];
   for (int j = 1; j < 8; ++j) all = _mm256_xor_si256(all, sums[j]);

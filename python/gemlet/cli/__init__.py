@@ -58,7 +58,7 @@ def _dispatch(words: list[str]) -> int:
 
     verb = words[0] if words else ""
     if verb in ("-V", "--version"):
-        from .. import __version__
+        from .._core import __version__
 
         print(f"gemlet {__version__}")
         return OK

@@ -1,0 +1,57 @@
+"""llama.cpp's tokenizer through its C interface: any bytes, no special tokens added, control pieces parsed or not."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+EOS_LOOK_ALIKE = b"</s>"
+
+
+class LlamaTokenizer:
+    """The vocabulary of one open model, from `open_llama`."""
+
+    def __init__(self, llama: Any, model: Any) -> None:
+        self._llama = llama
+        self._vocab = llama.llama_model_get_vocab(model)
+        self._buffer = (ctypes.c_int32 * 4096)()
+        # llama.cpp takes any piece with this name for an end-of-sequence marker and makes it a control piece, whatever
+        # the file says. In Gemma 3's file it is a user-defined HTML tag: `encode` puts it back.
+        tag = self._raw(EOS_LOOK_ALIKE, parse_special=True)
+        self._tag = tag[0] if len(tag) == 1 and self._raw(EOS_LOOK_ALIKE, parse_special=False) != tag else None
+
+    def _raw(self, text: bytes, *, parse_special: bool) -> list[int]:
+        need = len(text) * 3 + 8
+        if need > len(self._buffer):
+            self._buffer = (ctypes.c_int32 * need)()
+        size = len(self._buffer)
+        count = self._llama.llama_tokenize(self._vocab, text, len(text), self._buffer, size, False, parse_special)
+        assert count >= 0
+        return list(self._buffer[:count])
+
+    def encode(self, text: bytes, *, parse_special: bool) -> list[int]:
+        if parse_special or self._tag is None:
+            return self._raw(text, parse_special=parse_special)
+        first, *others = text.split(EOS_LOOK_ALIKE)
+        ids = self._raw(first, parse_special=False)
+        for part in others:
+            ids += [self._tag, *self._raw(part, parse_special=False)]
+        return ids
+
+
+@contextmanager
+def open_llama(path: str) -> Iterator[LlamaTokenizer]:
+    import llama_cpp as llama
+
+    silent = llama.llama_log_callback(lambda level, text, data: None)
+    llama.llama_log_set(silent, ctypes.c_void_p(0))
+    params = llama.llama_model_default_params()
+    params.vocab_only = True
+    model = llama.llama_model_load_from_file(path.encode(), params)
+    assert model, f"llama.cpp cannot load {path}"
+    try:
+        yield LlamaTokenizer(llama, model)
+    finally:
+        llama.llama_model_free(model)
