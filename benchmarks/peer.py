@@ -2,7 +2,7 @@
 
     python benchmarks/peer.py [MODEL] --threads 2 --samples 9 --json peer.json
 
-Samples of the two alternate, and so does who goes first; a pair gives one ratio, and the median of the ratios is the figure.
+Samples alternate, and so does who goes first; a pair gives one ratio, and the median of the ratios is the figure.
 Engines and the machine's limits run in processes of their own, so that none sees another's memory.
 """
 

@@ -2,8 +2,8 @@
 
     python benchmarks/quality.py [MODEL] --tokens 1000 --json quality.json
 
-The reference is transformers in float32 on the same file's weights, dequantised. gemlet (both computes) and llama.cpp are
-compared with it in one run. Needs torch, transformers and llama-cpp-python.
+The reference is transformers in float32 on the same file's weights, dequantised. gemlet (both computes) and llama.cpp
+are compared with it in one run. Needs torch, transformers and llama-cpp-python.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def reference_config(file: _core.Gguf) -> Any:
 
 
 def reference_weights(file: _core.Gguf) -> dict[str, Any]:
-    """Every tensor as float32 under transformers' name. GGUF stores norm weights plus one; transformers adds it itself."""
+    """Every tensor as float32 under transformers' name. GGUF stores norm weights plus one; transformers adds it."""
     import torch
 
     weights = {}
