@@ -8,6 +8,7 @@ namespace gemlet::kernels::avx512 {
 namespace {
 
 constexpr int kChains = 12;
+constexpr int kRounds = 4;   // steps unrolled, so that the compiler's register moves are few
 
 uint64_t read_stream512(const uint8_t* p, size_t bytes) {
   __m512i sums[4];
@@ -25,16 +26,19 @@ double int8_stream(int64_t steps) {
   __m512i sums[kChains];
   const __m512i one = _mm512_set1_epi32(0x01010101);
   __m512i u = one;
-  for (__m512i& s : sums) s = _mm512_setzero_si512();
-  for (int64_t i = 0; i < steps; ++i) {
-    __asm__ volatile("" : "+m"(u));  // keeps the multiplications in the loop
 #pragma GCC unroll 12
-    for (int j = 0; j < kChains; ++j) sums[j] = _mm512_dpbusd_epi32(sums[j], u, one);
+  for (int j = 0; j < kChains; ++j) sums[j] = _mm512_set1_epi32(j);  // unlike each other, or they might become one chain
+  const int64_t loops = (steps + kRounds - 1) / kRounds;
+  for (int64_t i = 0; i < loops; ++i) {
+    __asm__ volatile("" : "+m"(u));  // keeps the multiplications in the loop
+#pragma GCC unroll 48
+    for (int j = 0; j < kRounds * kChains; ++j) sums[j % kChains] = _mm512_dpbusd_epi32(sums[j % kChains], u, one);
   }
   __m512i all = sums[0];
+#pragma GCC unroll 12
   for (int j = 1; j < kChains; ++j) all = _mm512_xor_si512(all, sums[j]);
   __asm__ volatile("" : : "m"(all));
-  return static_cast<double>(steps) * kChains * 64 * 2;
+  return static_cast<double>(loops) * kRounds * kChains * 64 * 2;
 }
 
 }  // namespace
