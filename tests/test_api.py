@@ -347,6 +347,24 @@ def test_after_close_every_call_says_so(demo_path):
         assert running.result.finish_reason == "cancelled"
 
 
+def test_what_loading_did_unasked_is_told_and_logged(m, monkeypatch, caplog):
+    class Warned:
+        def __init__(self, path: str, **options: object) -> None:
+            pass
+
+        def info(self) -> dict[str, object]:
+            return {**m.info, "warnings": ["the file names no end token"]}
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("gemlet.model._core.Model", Warned)
+    with gemlet.load(m.path) as model:
+        assert model.warnings == ["the file names no end token"]
+    assert [(r.name, r.levelname, r.message) for r in caplog.records] == [("gemlet", "WARNING", model.warnings[0])]
+    assert m.warnings == []
+
+
 def test_loading_what_is_not_a_model(tmp_path, demo_path):
     with pytest.raises(gemlet.ModelNotFound, match="no file"):
         gemlet.load(tmp_path / "nothing.gguf")

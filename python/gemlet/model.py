@@ -88,6 +88,13 @@ class Model:
             compute=compute,
         )
         self._info = self._live.info()
+        if self.warnings:
+            import logging
+
+            log = logging.getLogger("gemlet")
+            log.addHandler(logging.NullHandler())  # silent unless the program that uses us wants a log
+            for text in self.warnings:
+                log.warning("%s", text)
 
     # ---- generation
 
@@ -344,6 +351,11 @@ class Model:
     def info(self) -> dict[str, Any]:
         """Sizes, instruction set and settings, as a new dict."""
         return dict(self._info)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What loading did that was not asked for; also told to the logger "gemlet"."""
+        return list(self._info["warnings"])
 
     @property
     def name(self) -> str:

@@ -125,7 +125,7 @@ def _check_stop(stop: object) -> tuple[str, ...]:
     return strings
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class GenerateOptions:
     """Checked options of `Model.generate`; None stands for the model's own default.
 
@@ -181,4 +181,4 @@ class GenerateOptions:
         checked["logit_bias"] = _check_bias(self.logit_bias or {})
         checked["stop"] = _check_stop(self.stop)
         for name, value in checked.items():
-            object.__setattr__(self, name, value)
+            setattr(self, name, value)
