@@ -225,6 +225,14 @@ def test_embeddings_know_what_is_near(m):
             m.embed(["a"], **options)
 
 
+def test_what_is_no_text_is_refused(m):
+    for call in (m.tokenize, m.generate, m.logits):
+        with pytest.raises(ValueError, match="lone surrogate at 1"):
+            call("a\ud800")
+    with pytest.raises(TypeError, match="text must be a string"):
+        m.tokenize(b"a")
+
+
 @pytest.mark.parametrize("text", ["", " ", "héllo", "日本語", "🙂🙃", "a\r\n\tb", "  two  spaces "])
 def test_text_survives_the_round_trip(m, text):
     ids = m.tokenize(text, add_bos=False)
