@@ -52,7 +52,7 @@ py::tuple quantize(const std::string& isa, const In<float>& x) {
 }
 
 // Row operations by name: rms_norm, add_rms_norm (a: x, b: w, c: the stream), gelu_mul (a, b), rope (a, b: cos, c: sin),
-// softcap (a), widen and narrow through binary16 (a).
+// softcap and scale (a) by number.
 py::array_t<float> row_operation(const std::string& isa, const std::string& name, const In<float>& a,
                                  const In<float>& b, const In<float>& c, float number) {
   const kernels::Table& k = kernels::by_name(isa);
@@ -78,14 +78,49 @@ py::array_t<float> row_operation(const std::string& isa, const std::string& name
     k.rope(a.data(), b.data(), c.data(), n, p);
   } else if (name == "softcap") {
     k.softcap(number, n, p);
-  } else if (name == "half") {
-    std::vector<uint16_t> half(static_cast<size_t>(n));
-    k.narrow_f16(a.data(), n, half.data());
-    k.widen_f16(half.data(), n, p);
+  } else if (name == "scale") {
+    k.scale(number, n, p);
   } else {
     throw BadArgument(cat("row_operation: unknown '", name, "'"));
   }
   return y;
+}
+
+py::array_t<uint16_t> narrow_f16(const std::string& isa, const In<float>& x) {
+  py::array_t<uint16_t> y = out<uint16_t>({x.size()});
+  kernels::by_name(isa).narrow_f16(x.data(), x.size(), y.mutable_data());
+  return y;
+}
+
+// type: F16 or BF16
+py::array_t<float> widen(const std::string& isa, const std::string& type, const In<uint16_t>& x) {
+  const kernels::Table& k = kernels::by_name(isa);
+  py::array_t<float> y = out<float>({x.size()});
+  (type == "F16" ? k.widen_f16 : k.widen_bf16)(x.data(), x.size(), y.mutable_data());
+  return y;
+}
+
+float sum_exp(const std::string& isa, const In<float>& x, float max) {
+  return kernels::by_name(isa).sum_exp(x.data(), x.size(), max);
+}
+
+// x (T, V), targets (T) -> log softmax(x row t)[targets[t]]
+py::array_t<float> log_softmax_at(const std::string& isa, const In<float>& x, const In<int32_t>& targets, int threads) {
+  const Rows<const float> rows = rows_of(x, "x");
+  if (targets.size() != rows.rows) throw BadArgument(cat("targets: expected ", rows.rows, ", got ", targets.size()));
+  for (int64_t t = 0; t < rows.rows; ++t)
+    if (targets.data()[t] < 0 || targets.data()[t] >= rows.cols) throw BadArgument("targets: outside the row");
+  const Team team(threads);
+  ops::Context on(kernels::by_name(isa), team, false);
+  py::array_t<float> y = out<float>({rows.rows});
+  ops::log_softmax_at(on, rows, targets.data(), y.mutable_data());
+  return y;
+}
+
+// The loops behind the machine's limits: the checksum of the bytes, and how many operations so many steps are.
+py::tuple streams(const std::string& isa, const In<uint8_t>& bytes, int64_t steps) {
+  const kernels::Table& k = kernels::by_name(isa);
+  return py::make_tuple(k.read_stream(bytes.data(), static_cast<size_t>(bytes.size())), k.int8_stream(steps));
 }
 
 // Attention over a dense cache k, v (S, K * C), put into pages here. begin, end (T).
@@ -154,6 +189,11 @@ void register_testing_kernels(py::module_& m) {
   m.def("quantize", &quantize, py::arg("isa"), py::arg("x"));
   m.def("row_operation", &row_operation, py::arg("isa"), py::arg("name"), py::arg("a"), py::arg("b"), py::arg("c"),
         py::arg("number") = 0.0F);
+  m.def("narrow_f16", &narrow_f16, py::arg("isa"), py::arg("x"));
+  m.def("widen", &widen, py::arg("isa"), py::arg("type"), py::arg("x"));
+  m.def("sum_exp", &sum_exp, py::arg("isa"), py::arg("x"), py::arg("max"));
+  m.def("log_softmax_at", &log_softmax_at, py::arg("isa"), py::arg("x"), py::arg("targets"), py::arg("threads") = 1);
+  m.def("streams", &streams, py::arg("isa"), py::arg("bytes"), py::arg("steps"));
   m.def("attention", &attention, py::arg("isa"), py::arg("q"), py::arg("k"), py::arg("v"), py::arg("kv_heads"),
         py::arg("begin"), py::arg("end"), py::arg("scale"), py::arg("half"), py::arg("threads") = 1);
   m.def("time_linear", &time_linear, py::arg("isa"), py::arg("type"), py::arg("rows"), py::arg("cols"),

@@ -20,14 +20,15 @@ Table assemble(const char* name, std::initializer_list<Add> parts) {
   return table;
 }
 
-#define GEMLET_TABLE(isa) \
-  assemble(#isa, {isa::add_matvec, isa::add_gemm, isa::add_attend, isa::add_rows, isa::add_floats})
+#define GEMLET_TABLE(isa, name) \
+  assemble(name, {isa::add_matvec, isa::add_gemm, isa::add_attend, isa::add_rows, isa::add_floats})
 
 std::vector<const Table*> detect() {
-  static const Table scalar_table = GEMLET_TABLE(scalar);
+  static const Table scalar_table = GEMLET_TABLE(scalar, "scalar");
   std::vector<const Table*> found{&scalar_table};
 #ifdef GEMLET_X86
-  // __builtin_cpu_supports looks at the saved register state (xgetbv) as well as at cpuid.
+  // __builtin_cpu_supports looks at the saved register state (xgetbv) as well as at cpuid: ymm for avx2, opmask and zmm
+  // for avx512.
   __builtin_cpu_init();
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return found;
   unsigned eax = 7, ebx = 0, ecx = 1, edx = 0;
@@ -36,11 +37,22 @@ std::vector<const Table*> detect() {
   eax = 1, ecx = 0;
   __asm__("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
   if (!((ecx >> 29) & 1U)) return found;  // F16C
-  static const Table avx2_table = GEMLET_TABLE(avx2);
+#ifdef GEMLET_EMULATED_SETS
+  // For tests: before the real sets, so that none is ever the best.
+  static const Table emulated_avxvnni = GEMLET_TABLE(avxvnni_emulated, "avxvnni-emulated");
+  static const Table emulated_avx512 = GEMLET_TABLE(avx512_emulated, "avx512-emulated");
+  found.insert(found.end(), {&emulated_avxvnni, &emulated_avx512});
+#endif
+  static const Table avx2_table = GEMLET_TABLE(avx2, "avx2");
   found.push_back(&avx2_table);
   if (avxvnni) {
-    static const Table avxvnni_table = GEMLET_TABLE(avxvnni);
+    static const Table avxvnni_table = GEMLET_TABLE(avxvnni, "avxvnni");
     found.push_back(&avxvnni_table);
+  }
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni")) {
+    static const Table avx512_table = GEMLET_TABLE(avx512, "avx512");
+    found.push_back(&avx512_table);
   }
 #endif
   return found;

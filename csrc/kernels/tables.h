@@ -18,7 +18,11 @@ GEMLET_KERNEL_SET(scalar)
 #ifdef GEMLET_X86
 GEMLET_KERNEL_SET(avx2)
 GEMLET_KERNEL_SET(avxvnni)
-
+GEMLET_KERNEL_SET(avx512)
+#ifdef GEMLET_EMULATED_SETS
+GEMLET_KERNEL_SET(avxvnni_emulated)
+GEMLET_KERNEL_SET(avx512_emulated)
+#endif
 #endif
 #undef GEMLET_KERNEL_SET
 

@@ -1,6 +1,6 @@
 // One tile of attention. Keys and values are widened to float a few at a time, so that all query rows of the tile (the
 // heads of a group x some tokens) share the conversion from L1. Scores: 2 rows x 4 keys a step; values: 4 rows x 16
-// channels. A masked key has weight +0 and so changes no sum: rows may be grouped in any way.
+// channels. A row's sums see its own keys only, in their order: rows may be grouped in any way.
 #pragma once
 
 namespace gemlet::kernels {
@@ -138,6 +138,11 @@ inline Span visible_to_any(const AttendTile& tile, int64_t r, int64_t n) {
   return all;
 }
 
+inline Span common(Span a, Span b) {
+  const int64_t begin = a.begin > b.begin ? a.begin : b.begin, end = a.end < b.end ? a.end : b.end;
+  return {begin, end > begin ? end : begin};
+}
+
 // Calls work(first key, count) for the pieces of the span that lie in one chunk.
 template <class Work>
 void for_chunks(Span span, Work work) {
@@ -148,23 +153,59 @@ void for_chunks(Span span, Work work) {
   }
 }
 
-inline void attend(const AttendTile& tile) {
+// Adds the values of one chunk, v (keys of the chunk, C), to rows [r, r + NR): together where all see a key, before and
+// after that each row on its own. A hidden key with weight 0 would not do: it may hold an infinity.
+template <class Body, int NR>
+void add_values(const AttendTile& tile, int64_t r, const float* v, Span chunk) {
+  Span own[NR], all = chunk;
+  for (int i = 0; i < NR; ++i) {
+    own[i] = common(visible(tile, r + i), chunk);
+    all = common(all, own[i]);
+  }
+  if (all.begin == all.end) all = {chunk.end, chunk.end};
+  const auto alone = [&](int i, Span keys) {
+    if (keys.begin < keys.end)
+      Body::template values<1>(tile, r + i, v + (keys.begin - chunk.begin) * tile.channels, keys.begin,
+                               keys.end - keys.begin);
+  };
+  for (int i = 0; i < NR; ++i) alone(i, common(own[i], {chunk.begin, all.begin}));
+  if (all.begin < all.end)
+    Body::template values<NR>(tile, r, v + (all.begin - chunk.begin) * tile.channels, all.begin, all.end - all.begin);
+  for (int i = 0; i < NR; ++i) alone(i, common(own[i], {all.end, chunk.end}));
+}
+
+// `Body` has the two inner loops: scores of kScoreRows rows, values of four, and both of one.
+template <class Body>
+void attend(const AttendTile& tile) {
   const Span all = visible_to_any(tile, 0, tile.rows);
   for_chunks(all, [&](int64_t j, int64_t n) {
     const float* k = widened(tile, tile.k, j, n);
     int64_t r = 0;
-    for (; r + 2 <= tile.rows; r += 2) score_rows<2>(tile, r, k, j, n);
-    for (; r < tile.rows; ++r) score_rows<1>(tile, r, k, j, n);
+    for (; r + Body::kScoreRows <= tile.rows; r += Body::kScoreRows)
+      Body::template scores<Body::kScoreRows>(tile, r, k, j, n);
+    for (; r < tile.rows; ++r) Body::template scores<1>(tile, r, k, j, n);
   });
   for (int64_t r = 0; r < tile.rows; ++r) softmax_row(tile, r);
   std::memset(tile.out, 0, static_cast<size_t>(tile.rows * tile.channels) * sizeof(float));
   for_chunks(all, [&](int64_t j, int64_t n) {
     const float* v = widened(tile, tile.v, j, n);
     int64_t r = 0;
-    for (; r + 4 <= tile.rows; r += 4) value_rows<4>(tile, r, v, j, n);
-    for (; r < tile.rows; ++r) value_rows<1>(tile, r, v, j, n);
+    for (; r + 4 <= tile.rows; r += 4) add_values<Body, 4>(tile, r, v, {j, j + n});
+    for (; r < tile.rows; ++r) add_values<Body, 1>(tile, r, v, {j, j + n});
   });
 }
+
+struct Body256 {
+  static constexpr int kScoreRows = 2;
+  template <int NR>
+  static void scores(const AttendTile& tile, int64_t r, const float* k, int64_t j, int64_t n) {
+    score_rows<NR>(tile, r, k, j, n);
+  }
+  template <int NR>
+  static void values(const AttendTile& tile, int64_t r, const float* v, int64_t j, int64_t n) {
+    value_rows<NR>(tile, r, v, j, n);
+  }
+};
 
 inline float exp1(float x) { return _mm256_cvtss_f32(exp8(_mm256_set1_ps(x))); }
 
@@ -186,7 +227,7 @@ inline void attend_merge(const AttendTile& tile, float* acc_max, float* acc_sum,
 }
 
 inline void add_all(Table& table) {
-  table.attend = attend;
+  table.attend = attend<Body256>;
   table.attend_merge = attend_merge;
 }
 

@@ -1,4 +1,4 @@
-// 256-bit building blocks shared by the avx2 and avxvnni kernels: the blocks of each fast format as bytes, their scales,
+// 256-bit building blocks shared by the avx2, avxvnni and avx512 kernels: the blocks of each fast format as bytes, their scales,
 // transposes and sums. Everything has internal linkage; a file that includes this is compiled for its own set only.
 //
 // A "group" is eight blocks of 32 weights, a whole block of the 256-element formats. `u<J>(group)` is block J as 32 bytes;
@@ -204,11 +204,11 @@ inline __m256 exp8(__m256 x) {
   const __m256 n = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(1.44269504F)), 8);  // nearest even, no exception
   __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0.693145752F), x);
   r = _mm256_fnmadd_ps(n, _mm256_set1_ps(1.42860677e-6F), r);
-  __m256 p = _mm256_set1_ps(1.38888889e-3F);
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(8.33333333e-3F));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(4.16666667e-2F));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.66666667e-1F));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.5F));
+  __m256 p = _mm256_set1_ps(1.38145417e-3F);
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(8.36874545e-3F));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(4.1668389e-2F));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.66665211e-1F));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.49999994F));
   p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0F));
   p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0F));
   const __m256i power = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);

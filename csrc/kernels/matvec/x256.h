@@ -70,6 +70,8 @@ template <class F>
 void matvec(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t blocks, const QuantRows& x, float* y) {
   const int64_t groups = blocks / 8;
   const size_t tail = static_cast<size_t>(blocks % 8) * (F::kGroupBytes / 8);
+  const __m256i inside =
+      _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(blocks % 8)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
   alignas(32) uint8_t padded[F::kGroupBytes + 32] = {};  // the last blocks of a row, padded with zero blocks
   for (int64_t r = 0; r < rows; ++r) {
     const uint8_t* g = w + static_cast<size_t>(r) * row_bytes;
@@ -81,7 +83,8 @@ void matvec(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t blocks, co
     }
     if (tail > 0) {
       std::memcpy(padded, g, tail);
-      sums = add_group<F>(padded, x, groups * 8, sums);
+      // Lanes past the end keep their sums: adding +0 would turn a -0 into +0.
+      sums = _mm256_blendv_ps(sums, add_group<F>(padded, x, groups * 8, sums), _mm256_castsi256_ps(inside));
     }
     y[r] = fold8(sums);
   }

@@ -5,23 +5,23 @@
 namespace gemlet::kernels::scalar {
 namespace {
 
+constexpr float kLargest = 3.4028235e38F;
+
 // d = max|x| / 127, q = round to nearest even of x / d.
 void quantize_block(const float* x, int64_t n, int8_t* q, float& d, int32_t* sum16) {
   float amax = 0;
   bool finite = true;
   for (int64_t i = 0; i < n; ++i) {
     const float a = std::fabs(x[i]);
-    finite = finite && a <= 3.4028235e38F;  // false for NaN as well
+    finite = finite && a <= kLargest;  // false for NaN as well
     amax = a > amax ? a : amax;
   }
   d = finite ? amax / 127.0F : NAN;
-  const float inverse = finite && amax > 0 ? 127.0F / amax : 0.0F;
+  // Where 127 / amax overflows, the largest finite factor: 0 * infinity would be no number.
+  const float exact = 127.0F / amax, inverse = !finite || amax == 0 ? 0.0F : exact < kLargest ? exact : kLargest;
   sum16[0] = sum16[1] = 0;
   for (int64_t i = 0; i < kBlock; ++i) {
-    float scaled = i < n && finite ? x[i] * inverse : 0.0F;
-    scaled = scaled < 127.0F ? scaled : 127.0F;     // 127 / amax overflows where amax is subnormal
-    scaled = scaled > -127.0F ? scaled : -127.0F;
-    q[i] = static_cast<int8_t>(std::nearbyint(scaled));
+    q[i] = static_cast<int8_t>(i < n && finite ? std::nearbyint(x[i] * inverse) : 0.0F);
     sum16[i / 16] += q[i];
   }
 }

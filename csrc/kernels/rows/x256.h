@@ -17,12 +17,7 @@ inline int32_t sum_of(__m128i v) {
   return _mm_cvtsi128_si32(_mm_add_epi32(v, _mm_shuffle_epi32(v, 0xB1)));
 }
 
-inline __m256i scaled_bytes(__m256 x, __m256 inverse) {
-  __m256 v = _mm256_mul_ps(x, inverse);
-  v = _mm256_min_ps(v, _mm256_set1_ps(127.0F));
-  v = _mm256_max_ps(v, _mm256_set1_ps(-127.0F));
-  return _mm256_cvtps_epi32(v);  // nearest even
-}
+constexpr float kLargest = 3.4028235e38F;
 
 inline void quantize_block(const float* x, int8_t* q, float& d, int32_t* sum16) {
   const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF));
@@ -30,7 +25,7 @@ inline void quantize_block(const float* x, int8_t* q, float& d, int32_t* sum16) 
   for (int i = 0; i < 4; ++i) {
     v[i] = _mm256_loadu_ps(x + 8 * i);
     const __m256 a = _mm256_and_ps(v[i], magnitude);
-    bad = _mm256_or_ps(bad, _mm256_cmp_ps(a, _mm256_set1_ps(3.4028235e38F), _CMP_NLE_UQ));  // true for NaN as well
+    bad = _mm256_or_ps(bad, _mm256_cmp_ps(a, _mm256_set1_ps(kLargest), _CMP_NLE_UQ));  // true for NaN as well
     amax = _mm256_max_ps(amax, a);
   }
   if (_mm256_movemask_ps(bad) != 0) {
@@ -41,13 +36,14 @@ inline void quantize_block(const float* x, int8_t* q, float& d, int32_t* sum16) 
   }
   const float most = max_of(amax);
   d = most / 127.0F;
-  const __m256 inverse = _mm256_set1_ps(most > 0 ? 127.0F / most : 0.0F);
-  const __m256i i0 = scaled_bytes(v[0], inverse), i1 = scaled_bytes(v[1], inverse), i2 = scaled_bytes(v[2], inverse),
-                i3 = scaled_bytes(v[3], inverse);
-  const __m256i first = _mm256_add_epi32(i0, i1), second = _mm256_add_epi32(i2, i3);
+  const float exact = 127.0F / most;
+  const __m256 inverse = _mm256_set1_ps(most == 0 ? 0.0F : exact < kLargest ? exact : kLargest);
+  __m256i i[4];
+  for (int j = 0; j < 4; ++j) i[j] = _mm256_cvtps_epi32(_mm256_mul_ps(v[j], inverse));  // nearest even
+  const __m256i first = _mm256_add_epi32(i[0], i[1]), second = _mm256_add_epi32(i[2], i[3]);
   sum16[0] = sum_of(_mm_add_epi32(_mm256_castsi256_si128(first), _mm256_extracti128_si256(first, 1)));
   sum16[1] = sum_of(_mm_add_epi32(_mm256_castsi256_si128(second), _mm256_extracti128_si256(second, 1)));
-  const __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(i0, i1), _mm256_packs_epi32(i2, i3));
+  const __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(i[0], i[1]), _mm256_packs_epi32(i[2], i[3]));
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), _mm256_permutevar8x32_epi32(packed, order));
 }

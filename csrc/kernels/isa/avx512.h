@@ -1,0 +1,33 @@
+// AVX-512 with F, BW, DQ, VL and VNNI: the 256-bit building blocks in EVEX encoding (32 registers), 256-bit vpdpbusd for
+// the products of one block, and 512-bit vectors where 16 lanes are natural: panel rows, float phases, channels.
+// Ice Lake: 512-bit vpdpbusd 1 a cycle, latency 5; Sapphire Rapids 2 a cycle.
+#pragma once
+
+#include "kernels/isa/x256.h"
+
+namespace gemlet::kernels {
+namespace {
+
+struct Dot {
+  // 32 products of u (unsigned, or signed where kSigned) and a, as eight sums of four.
+  template <class F>
+  static __m256i block(__m256i u, __m256i a) {
+    if (F::kSigned) return _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_abs_epi8(u), _mm256_sign_epi8(a, u));
+    return _mm256_dpbusd_epi32(_mm256_setzero_si256(), u, a);
+  }
+};
+
+// Signed weights are moved to unsigned in the panel by adding 128 (one xor); 128 times the activations' sum comes off.
+struct PanelDot {
+  template <class F>
+  static constexpr int offset() {
+    return F::kSigned ? 128 : F::kOffset;
+  }
+  template <class F>
+  static __m256i panel_bytes(__m256i u) {
+    return F::kSigned ? _mm256_xor_si256(u, _mm256_set1_epi8(-128)) : u;
+  }
+};
+
+}  // namespace
+}  // namespace gemlet::kernels
