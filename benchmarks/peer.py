@@ -257,6 +257,9 @@ def main() -> int:
     from gemlet.sources import resolve
 
     args.model = resolve(args.model)
+    os.environ.pop(
+        "PYTHONDONTWRITEBYTECODE", None
+    )  # pip compiles what it installs; a checkout is compiled on first use
     result = {"model": os.path.basename(args.model), "threads": args.threads, "samples": args.samples}
     result |= speeds(args) | start_and_memory(args) | {"import_ms": imports(args)}
     print(report(result))

@@ -225,6 +225,14 @@ def test_embeddings_know_what_is_near(m):
             m.embed(["a"], **options)
 
 
+def test_what_is_no_text_is_refused(m):
+    for call in (m.tokenize, m.generate, m.logits):
+        with pytest.raises(ValueError, match="lone surrogate at 1"):
+            call("a\ud800")
+    with pytest.raises(TypeError, match="text must be a string"):
+        m.tokenize(b"a")
+
+
 @pytest.mark.parametrize("text", ["", " ", "héllo", "日本語", "🙂🙃", "a\r\n\tb", "  two  spaces "])
 def test_text_survives_the_round_trip(m, text):
     ids = m.tokenize(text, add_bos=False)
@@ -345,6 +353,24 @@ def test_after_close_every_call_says_so(demo_path):
     assert np.array_equal(kept, before)  # results own their memory
     with contextlib.suppress(gemlet.Cancelled):
         assert running.result.finish_reason == "cancelled"
+
+
+def test_what_loading_did_unasked_is_told_and_logged(m, monkeypatch, caplog):
+    class Warned:
+        def __init__(self, path: str, **options: object) -> None:
+            pass
+
+        def info(self) -> dict[str, object]:
+            return {**m.info, "warnings": ["the file names no end token"]}
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("gemlet.model._core.Model", Warned)
+    with gemlet.load(m.path) as model:
+        assert model.warnings == ["the file names no end token"]
+    assert [(r.name, r.levelname, r.message) for r in caplog.records] == [("gemlet", "WARNING", model.warnings[0])]
+    assert m.warnings == []
 
 
 def test_loading_what_is_not_a_model(tmp_path, demo_path):

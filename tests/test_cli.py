@@ -60,6 +60,7 @@ def test_every_verb_explains_itself_and_has_json(verb, capsys):
         (["run", "demo", "x", "-n", "many"], 2, "invalid int value: 'many'"),
         (["run", "no-such-file", "x"], 1, "no file 'no-such-file'"),
         (["run", "no-such-file", "x", "-t", "0"], 2, "threads must be an int from 1"),
+        (["run", "demo", "x", "--logprobs", "1"], 2, "needs --json"),
         (["show", "no-such-file"], 1, "no file"),
         (["show", __file__], 1, "test_cli.py"),
         (["perplexity", "demo", "no-such-text"], 1, "no-such-text: No such file"),
@@ -72,7 +73,7 @@ def test_a_mistake_is_one_line_and_an_exit_code(words, code, message, capsys):
     assert said.err.startswith("gemlet: ")
     assert said.err.count("\n") == 1
     assert message in said.err
-    if words[0] in VERBS:
+    if words[0] in VERBS and "needs --json" not in message:
         assert main([*words, "--json"]) == code
         said = capsys.readouterr()
         assert message in json.loads(said.out)["error"]["message"]

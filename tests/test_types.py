@@ -49,6 +49,8 @@ def test_the_signature_the_dataclass_and_the_types_agree():
         ({"stop": ["a", ""]}, ValueError, ["stop[1]", "empty"]),
         ({"stop": [3]}, TypeError, ["stop[0]", "3"]),
         ({"stop": b"x"}, TypeError, ["stop"]),
+        ({"stop": ["a", "b\ud800"]}, ValueError, ["stop[1]", "surrogate at 1"]),
+        ({"logit_bias": {1: math.inf}}, ValueError, ["logit_bias[1]", "inf"]),
         ({"stop": 5}, TypeError, ["stop"]),
         ({"logit_bias": [1]}, TypeError, ["logit_bias", "list"]),
         ({"logit_bias": {-1: 0.0}}, ValueError, ["logit_bias", "-1"]),
@@ -67,6 +69,7 @@ def test_right_values_are_kept_in_one_form():
     assert options.stop == ("\n",)
     assert (options.temperature, options.top_k, options.logit_bias) == (0.5, 3, {7: 1.0})
     assert type(options.top_k) is int
+    assert GenerateOptions(logit_bias={1: -math.inf}).logit_bias == {1: -math.inf}
     assert GenerateOptions(stop=iter(["a", "b"])).stop == ("a", "b")
 
 

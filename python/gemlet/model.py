@@ -14,7 +14,7 @@ from . import _core, measures, sources
 from .arrays import as_ids, as_positions, several
 from .errors import GemletError
 from .generation import GenerationStream
-from .types import GenerateOptions, check_choice, check_int, not_available, unknown_option
+from .types import GenerateOptions, check_choice, check_int, check_text, not_available, unknown_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -88,6 +88,13 @@ class Model:
             compute=compute,
         )
         self._info = self._live.info()
+        if self.warnings:
+            import logging
+
+            log = logging.getLogger("gemlet")
+            log.addHandler(logging.NullHandler())  # silent unless the program that uses us wants a log
+            for text in self.warnings:
+                log.warning("%s", text)
 
     # ---- generation
 
@@ -133,7 +140,7 @@ class Model:
         temperature, top_k, top_p, min_p: None is Gemma's own 1.0, 64, 0.95, 0; temperature=0 takes the likeliest token.
         repeat_penalty, penalty_window: divides the logits of the last penalty_window ids (-1: all); 1 is off.
         presence_penalty, frequency_penalty: subtracted from new ids seen, once or each time; 0 is off.
-        logit_bias: token id -> number added to its logit.
+        logit_bias: token id -> number added to its logit; -inf bans it.
         seed: repeats a draw; None draws a new one, told as `.seed` of the answer.
         stop: string or strings that end the answer and are not part of it. ignore_eos: go on past the model's own end.
         logprobs: k, to get every new token's log-probability and the k best (`.logprobs`).
@@ -177,9 +184,7 @@ class Model:
         >>> m.tokenize("Hello world")
         array([   2, 9259, 1902], dtype=int32)
         """
-        if not isinstance(text, str):
-            raise TypeError(f"tokenize: text must be a string, not {type(text).__name__}")
-        return self._engine.tokenizer.encode(text, add_bos, parse_special)
+        return self._engine.tokenizer.encode(check_text("tokenize", "text", text), add_bos, parse_special)
 
     def detokenize(self, ids: Tokens, *, special: bool = False) -> str:
         """The text of token ids (T,); control tokens are left out unless `special`. Broken UTF-8 becomes U+FFFD.
@@ -344,6 +349,11 @@ class Model:
     def info(self) -> dict[str, Any]:
         """Sizes, instruction set and settings, as a new dict."""
         return dict(self._info)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What loading did that was not asked for; also told to the logger "gemlet"."""
+        return list(self._info["warnings"])
 
     @property
     def name(self) -> str:

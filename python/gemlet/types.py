@@ -105,10 +105,23 @@ def check_choice(call: str, name: str, value: object, choices: tuple[str, ...]) 
 def _check_bias(bias: object) -> dict[int, float]:
     if not isinstance(bias, Mapping):
         raise TypeError(f"generate: logit_bias must map token ids to numbers, not {type(bias).__name__}")
-    return {
-        check_int("generate", "a logit_bias id", key, 0, _INT32): check_float("generate", f"logit_bias[{key!r}]", value)
-        for key, value in bias.items()
-    }
+    checked = {}
+    for key, value in bias.items():
+        token = check_int("generate", "a logit_bias id", key, 0, _INT32)
+        banned = isinstance(value, (float, int)) and value == -math.inf
+        checked[token] = -math.inf if banned else check_float("generate", f"logit_bias[{token}]", value)
+    return checked
+
+
+def check_text(call: str, name: str, value: object) -> str:
+    """`value` as a string that UTF-8 can hold, or an error that shows where it cannot."""
+    if not isinstance(value, str):
+        raise TypeError(f"{call}: {name} must be a string, not {value!r}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{call}: {name} has a lone surrogate at {error.start}, which is no character") from None
+    return value
 
 
 def _check_stop(stop: object) -> tuple[str, ...]:
@@ -118,14 +131,12 @@ def _check_stop(stop: object) -> tuple[str, ...]:
         raise TypeError(f"generate: stop must be a string or strings, not {stop!r}")
     strings = tuple(stop)
     for i, text in enumerate(strings):
-        if not isinstance(text, str):
-            raise TypeError(f"generate: stop[{i}] must be a string, not {text!r}")
-        if not text:
+        if not check_text("generate", f"stop[{i}]", text):
             raise ValueError(f"generate: stop[{i}] is empty; it would end every answer before its first token")
     return strings
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class GenerateOptions:
     """Checked options of `Model.generate`; None stands for the model's own default.
 
@@ -181,4 +192,4 @@ class GenerateOptions:
         checked["logit_bias"] = _check_bias(self.logit_bias or {})
         checked["stop"] = _check_stop(self.stop)
         for name, value in checked.items():
-            object.__setattr__(self, name, value)
+            setattr(self, name, value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, NoReturn
 
@@ -30,6 +29,8 @@ class Parser(ArgumentParser):
         """All of `words`, or an error with the nearest option."""
         args, rest = self.parse_known_args(words)
         if rest:
+            import difflib
+
             known = [name for action in self._actions for name in action.option_strings]
             near = difflib.get_close_matches(rest[0].split("=")[0], known, n=1)
             self.error(f"no argument '{rest[0]}'" + (f"; did you mean {near[0]}?" if near else ""))

@@ -32,13 +32,16 @@ def load(args: Namespace) -> Model:
     """The model of `add_model`'s arguments."""
     from ..model import load as load_model
 
-    return load_model(
+    model = load_model(
         args.model,
         threads="auto" if args.threads is None else args.threads,
         context="auto" if args.context is None else args.context,
         kv_dtype=args.kv_dtype,
         compute=args.compute,
     )
+    for text in model.warnings:
+        say(f"gemlet: warning: {text}")
+    return model
 
 
 def read_text(name: str) -> str:

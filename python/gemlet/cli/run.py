@@ -48,6 +48,8 @@ def _prompt(args: Namespace) -> str:
 
 def run(args: Namespace) -> int:
     """Stream the text, or print the whole result as JSON."""
+    if args.logprobs is not None and not args.json:
+        raise ValueError("run: --logprobs needs --json, where the log-probabilities are shown")
     prompt = _prompt(args)
     with output.load(args) as model:
         bar = output.progress("reading the prompt", " tokens")
