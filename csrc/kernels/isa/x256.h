@@ -23,13 +23,12 @@ inline __m256i nibbles(__m128i packed) {
   return _mm256_and_si256(both, _mm256_set1_epi8(15));
 }
 
-template <size_t kStride>
+// The binary16 scales of kBlocks (8 or 4) blocks that lie kStride bytes apart.
+template <size_t kStride, int kBlocks>
 __m256 half_scales(const uint8_t* group) {
-  uint16_t h[8];
-  for (size_t i = 0; i < 8; ++i) std::memcpy(h + i, group + i * kStride, 2);
-  return _mm256_cvtph_ps(_mm_set_epi16(static_cast<short>(h[7]), static_cast<short>(h[6]), static_cast<short>(h[5]),
-                                       static_cast<short>(h[4]), static_cast<short>(h[3]), static_cast<short>(h[2]),
-                                       static_cast<short>(h[1]), static_cast<short>(h[0])));
+  short h[8] = {};
+  for (size_t i = 0; i < kBlocks; ++i) std::memcpy(h + i, group + i * kStride, 2);
+  return _mm256_cvtph_ps(_mm_setr_epi16(h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7]));
 }
 
 inline float half_at(const uint8_t* p) {
@@ -41,20 +40,23 @@ inline float half_at(const uint8_t* p) {
 struct FmtQ4_0 {
   static constexpr codec::Type kType = codec::Type::Q4_0;
   static constexpr int kScales = 1, kOffset = 8, kMax = 15;
-  static constexpr bool kHasMin = false, kSigned = false;
+  static constexpr bool kHasMin = false, kSigned = false, kLegacy = true;
   static constexpr size_t kGroupBytes = 8 * sizeof(codec::BlockQ4_0);
   template <int J>
   static __m256i u(const uint8_t* g) {
     return nibbles(load16(g + J * sizeof(codec::BlockQ4_0) + 2));
   }
-  static void scales(const uint8_t* g, __m256* s) { s[0] = half_scales<sizeof(codec::BlockQ4_0)>(g); }
+  template <int kBlocks = 8>
+  static void scales(const uint8_t* g, __m256* s) {
+    s[0] = half_scales<sizeof(codec::BlockQ4_0), kBlocks>(g);
+  }
   static __m256 mins(const uint8_t* /*g*/) { return _mm256_setzero_ps(); }
 };
 
 struct FmtQ5_0 {
   static constexpr codec::Type kType = codec::Type::Q5_0;
   static constexpr int kScales = 1, kOffset = 16, kMax = 31;
-  static constexpr bool kHasMin = false, kSigned = false;
+  static constexpr bool kHasMin = false, kSigned = false, kLegacy = true;
   static constexpr size_t kGroupBytes = 8 * sizeof(codec::BlockQ5_0);
   template <int J>
   static __m256i u(const uint8_t* g) {
@@ -69,20 +71,26 @@ struct FmtQ5_0 {
     const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit);
     return _mm256_or_si256(nibbles(load16(block + 6)), _mm256_and_si256(set, _mm256_set1_epi8(16)));
   }
-  static void scales(const uint8_t* g, __m256* s) { s[0] = half_scales<sizeof(codec::BlockQ5_0)>(g); }
+  template <int kBlocks = 8>
+  static void scales(const uint8_t* g, __m256* s) {
+    s[0] = half_scales<sizeof(codec::BlockQ5_0), kBlocks>(g);
+  }
   static __m256 mins(const uint8_t* /*g*/) { return _mm256_setzero_ps(); }
 };
 
 struct FmtQ8_0 {
   static constexpr codec::Type kType = codec::Type::Q8_0;
   static constexpr int kScales = 1, kOffset = 0, kMax = 127;
-  static constexpr bool kHasMin = false, kSigned = true;  // u is the signed byte itself
+  static constexpr bool kHasMin = false, kSigned = true, kLegacy = true;  // u is the signed byte itself
   static constexpr size_t kGroupBytes = 8 * sizeof(codec::BlockQ8_0);
   template <int J>
   static __m256i u(const uint8_t* g) {
     return load(g + J * sizeof(codec::BlockQ8_0) + 2);
   }
-  static void scales(const uint8_t* g, __m256* s) { s[0] = half_scales<sizeof(codec::BlockQ8_0)>(g); }
+  template <int kBlocks = 8>
+  static void scales(const uint8_t* g, __m256* s) {
+    s[0] = half_scales<sizeof(codec::BlockQ8_0), kBlocks>(g);
+  }
   static __m256 mins(const uint8_t* /*g*/) { return _mm256_setzero_ps(); }
 };
 
@@ -105,8 +113,9 @@ inline __m256 bytes_to_floats(__m128i bytes) { return _mm256_cvtepi32_ps(_mm256_
 template <class Block>
 struct FmtK4 {
   static constexpr int kScales = 1, kOffset = 0;
-  static constexpr bool kHasMin = true, kSigned = false;
+  static constexpr bool kHasMin = true, kSigned = false, kLegacy = false;
   static constexpr size_t kGroupBytes = sizeof(Block);
+  template <int kBlocks = 8>
   static void scales(const uint8_t* g, __m256* s) {
     s[0] = _mm256_mul_ps(_mm256_set1_ps(half_at(g)), bytes_to_floats(scales_mins_k4(g + 4)));
   }
@@ -140,7 +149,7 @@ struct FmtQ5_K : FmtK4<codec::BlockQ5_K> {
 struct FmtQ6_K {
   static constexpr codec::Type kType = codec::Type::Q6_K;
   static constexpr int kScales = 2, kOffset = 32, kMax = 63;
-  static constexpr bool kHasMin = false, kSigned = false;
+  static constexpr bool kHasMin = false, kSigned = false, kLegacy = false;
   static constexpr size_t kGroupBytes = sizeof(codec::BlockQ6_K);
   template <int J>
   static __m256i u(const uint8_t* g) {
@@ -151,6 +160,7 @@ struct FmtQ6_K {
                                   : _mm256_srli_epi16(high, 2 * (kPart % 2));  // bits 2 part, 2 part + 1 -> bits 4, 5
     return _mm256_or_si256(low, _mm256_and_si256(two, _mm256_set1_epi8(48)));
   }
+  template <int kBlocks = 8>
   static void scales(const uint8_t* g, __m256* s) {
     const __m256 d = _mm256_set1_ps(half_at(g + 208));
     const __m256i pairs = _mm256_cvtepi8_epi16(load16(g + 192));  // lane J: scales 2 J and 2 J + 1
