@@ -56,7 +56,7 @@ py::object next(Stream& stream, int timeout_ms) {
 }
 
 template <class T>
-void option(py::class_<GenerateOptions>& c, const char* name, T sampling::Options::*member) {
+void option(py::class_<GenerateOptions>& c, const char* name, T sampling::Options::* member) {
   c.def_property(
       name, [member](const GenerateOptions& o) { return o.sampling.*member; },
       [member](GenerateOptions& o, const T& value) { o.sampling.*member = value; });

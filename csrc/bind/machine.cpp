@@ -40,8 +40,7 @@ py::dict measure_limits(int threads) {
 
 void register_machine(py::module_& m) {
   m.def("isas", &isas, "Instruction sets this CPU has, plainest first.");
-  m.def(
-      "isa", [] { return std::string(kernels::active().name); }, "The set in use: GEMLET_ISA, or the best.");
+  m.def("isa", [] { return std::string(kernels::active().name); }, "The set in use: GEMLET_ISA, or the best.");
   m.def("cpu", &cpu, "How many processors there are, and how many this process may use and why.");
   m.def("measure_limits", &measure_limits, py::arg("threads"), "Read bandwidth and int8 peak of so many threads.");
 }

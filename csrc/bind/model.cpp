@@ -111,8 +111,7 @@ void register_model(py::module_& m) {
       .def("info", &info)
       .def("memory", &memory)
       .def_property_readonly(
-          "tokenizer",
-          [](const Engine& e) { return std::const_pointer_cast<text::Tokenizer>(e.shared_tokenizer()); })
+          "tokenizer", [](const Engine& e) { return std::const_pointer_cast<text::Tokenizer>(e.shared_tokenizer()); })
       .def("logits", &logits, py::arg("ids"), py::arg("positions") = py::none())
       .def("hidden", &hidden, py::arg("ids"), py::arg("layers"))
       .def("score", &score, py::arg("ids"), py::arg("first") = 1)

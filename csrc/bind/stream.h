@@ -18,7 +18,7 @@ class Stream {
   engine::GenerateJob& job() { return *job_; }
 
  private:
-  std::shared_ptr<engine::Engine> engine_;   // before the job: destroyed after it
+  std::shared_ptr<engine::Engine> engine_;  // before the job: destroyed after it
   std::shared_ptr<engine::GenerateJob> job_;
 };
 

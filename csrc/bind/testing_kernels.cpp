@@ -132,7 +132,8 @@ py::array_t<float> attention(const std::string& isa, const In<float>& q, const I
   const kernels::Table& table = kernels::by_name(isa);
   const Team team(threads);
   ops::Context on(table, team, false);
-  const size_t element = half ? 2 : 4, page_bytes = static_cast<size_t>(kv_heads * kernels::kPageKeys * channels) * element;
+  const size_t element = half ? 2 : 4,
+               page_bytes = static_cast<size_t>(kv_heads * kernels::kPageKeys * channels) * element;
   std::vector<std::vector<uint8_t>> memory(static_cast<size_t>(2 * pages), std::vector<uint8_t>(page_bytes, 0xFF));
   std::vector<const uint8_t*> k_pages, v_pages;
   for (int64_t page = 0; page < pages; ++page) {

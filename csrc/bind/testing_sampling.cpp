@@ -44,8 +44,9 @@ struct TestSampler {
 TestSampler make(int64_t vocabulary, float temperature, int32_t top_k, float top_p, float min_p, float repeat_penalty,
                  float presence_penalty, float frequency_penalty, int32_t penalty_window,
                  std::vector<std::pair<int32_t, float>> logit_bias, uint64_t seed, int32_t logprobs) {
-  Options options{temperature,       top_k,          top_p,                 min_p, repeat_penalty, presence_penalty,
-                  frequency_penalty, penalty_window, std::move(logit_bias), seed,  logprobs};
+  Options options{
+      temperature,           top_k, top_p,   min_p, repeat_penalty, presence_penalty, frequency_penalty, penalty_window,
+      std::move(logit_bias), seed,  logprobs};
   return {Sampler(std::move(options), vocabulary), vocabulary};
 }
 
@@ -70,7 +71,9 @@ void register_testing_sampling(py::module_& testing) {
            [](TestSampler& self, const std::vector<int32_t>& ids) { self.sampler.see_prompt(ids.data(), ids.size()); })
       .def("sample", &TestSampler::sample, py::arg("logits"), py::arg("mask") = py::none())
       .def("state",
-           [](const TestSampler& self) { return py::make_tuple(self.sampler.state().seed, self.sampler.state().counter); })
+           [](const TestSampler& self) {
+             return py::make_tuple(self.sampler.state().seed, self.sampler.state().counter);
+           })
       .def("restore", [](TestSampler& self, uint64_t seed, uint64_t counter) {
         self.sampler.restore(RandomState{seed, counter});
       });

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "bind/bind.h"
-#include "engine/vocabulary.h"
 #include "core/error.h"
+#include "engine/vocabulary.h"
 #include "formats/gguf.h"
 #include "text/tokenizer.h"
 

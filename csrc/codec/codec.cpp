@@ -57,7 +57,8 @@ const TypeInfo& info(Type type) {
 size_t row_bytes(Type type, int64_t cols) {
   const TypeInfo& t = info(type);
   if (cols < 0 || cols % t.block != 0)
-    throw BadArgument(cat("codec: expected a row of a multiple of ", t.block, " elements for ", t.name, ", got ", cols));
+    throw BadArgument(
+        cat("codec: expected a row of a multiple of ", t.block, " elements for ", t.name, ", got ", cols));
   const uint64_t blocks = static_cast<uint64_t>(cols / t.block);
   if (blocks > std::numeric_limits<size_t>::max() / t.block_bytes)
     throw BadArgument(cat("codec: a row of ", cols, " elements of ", t.name, " does not fit in memory"));

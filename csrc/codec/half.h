@@ -27,7 +27,8 @@ inline uint16_t float_to_half(float x) {
     half = 0x7c00U | (payload == 0 ? 1U : payload);
   } else if (size >= 0x47800000U) {  // 2^16 and above
     half = 0x7c00U;
-  } else if (size >= 0x38800000U) {  // normal halves; a carry out of the mantissa rounds into the exponent, up to infinity
+  } else if (size >=
+             0x38800000U) {  // normal halves; a carry out of the mantissa rounds into the exponent, up to infinity
     size += 0x0fffU + ((size >> 13) & 1U);
     half = (size - (112U << 23)) >> 13;
   } else {  // 0.5 has an ulp of 2^-24, the step of half subnormals: the addition does the rounding

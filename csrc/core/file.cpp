@@ -15,7 +15,8 @@
 namespace gemlet {
 
 std::shared_ptr<const MappedFile> MappedFile::open(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a named pipe is refused below, not waited for
+  const int fd =
+      ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a named pipe is refused below, not waited for
   if (fd < 0) {
     const std::string why = cat("file: '", path, "': ", std::strerror(errno));
     if (errno == ENOENT || errno == ENOTDIR) throw ModelNotFound(why);

@@ -11,11 +11,11 @@
 namespace gemlet {
 
 struct CpuBudget {
-  int online = 1;             // processors the system has
-  int affinity = 1;           // processors this process may run on
-  double quota = 0;           // processors the control group grants; 0: no limit
-  int environment = 0;        // GEMLET_THREADS; 0: not set
-  int threads = 1;            // what follows from the above
+  int online = 1;       // processors the system has
+  int affinity = 1;     // processors this process may run on
+  double quota = 0;     // processors the control group grants; 0: no limit
+  int environment = 0;  // GEMLET_THREADS; 0: not set
+  int threads = 1;      // what follows from the above
 };
 
 // Throws BadArgument if GEMLET_THREADS is no positive number.
@@ -59,7 +59,7 @@ class Team {
   mutable const void* work_ = nullptr;
   mutable int64_t count_ = 0;
   mutable bool open_ = false;
-  mutable int active_ = 1;   // threads the region really has
+  mutable int active_ = 1;  // threads the region really has
   mutable std::exception_ptr failure_;
   mutable std::mutex failure_mutex_;
   alignas(64) mutable std::atomic<int64_t> next_{0};

@@ -31,8 +31,8 @@ bool choose_float(const std::string& wanted) {
 
 int64_t choose_context(int64_t wanted, int64_t trained) {
   if (wanted < 0 || wanted > trained)
-    throw BadArgument(cat("context: expected 1 to ", trained, " (what the model was trained for), or 0 for that, got ",
-                          wanted));
+    throw BadArgument(
+        cat("context: expected 1 to ", trained, " (what the model was trained for), or 0 for that, got ", wanted));
   return wanted > 0 ? wanted : trained;
 }
 
@@ -56,8 +56,8 @@ Engine::Engine(const std::string& path, const LoadOptions& options)
   tokenizer_ = text::Tokenizer::spm(vocabulary_from(file));
   const auto pieces = static_cast<int64_t>(tokenizer_->vocabulary().pieces.size());
   if (pieces > decoder_->config().vocabulary)
-    throw BadFile(cat("gguf: '", path, "': ", pieces, " tokens, but the embedding has ",
-                      decoder_->config().vocabulary, " rows"));
+    throw BadFile(
+        cat("gguf: '", path, "': ", pieces, " tokens, but the embedding has ", decoder_->config().vocabulary, " rows"));
   if (pieces < decoder_->config().vocabulary)
     warnings_.push_back(cat("the embedding has ", decoder_->config().vocabulary, " rows, but only ", pieces,
                             " tokens are named; the others print as nothing"));
@@ -79,8 +79,6 @@ void Engine::check_ids(const std::vector<int32_t>& ids) const {
                               decoder_->config().context, ")"));
 }
 
-void Engine::note_scratch() {
-  scratch_bytes = static_cast<int64_t>(state_.bytes() + on_.bytes() + logits_.bytes());
-}
+void Engine::note_scratch() { scratch_bytes = static_cast<int64_t>(state_.bytes() + on_.bytes() + logits_.bytes()); }
 
 }  // namespace gemlet::engine

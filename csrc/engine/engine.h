@@ -21,10 +21,10 @@ constexpr int64_t kBlockTokens = 512;
 constexpr int64_t kHeadRows = 16;
 
 struct LoadOptions {
-  int threads = 0;                  // 0: all this process may use
-  int64_t context = 0;              // 0: as many tokens as the model was trained for
-  std::string kv_dtype = "auto";    // auto, f32, f16
-  std::string compute = "auto";     // auto, float32
+  int threads = 0;                // 0: all this process may use
+  int64_t context = 0;            // 0: as many tokens as the model was trained for
+  std::string kv_dtype = "auto";  // auto, f32, f16
+  std::string compute = "auto";   // auto, float32
 };
 
 class Engine {
@@ -34,9 +34,9 @@ class Engine {
   const model::Decoder& decoder() const { return *decoder_; }
   const text::Tokenizer& tokenizer() const { return *tokenizer_; }
   std::shared_ptr<const text::Tokenizer> shared_tokenizer() const { return tokenizer_; }
-  const std::vector<int32_t>& end_ids() const { return end_ids_; }   // ids that end a generation
+  const std::vector<int32_t>& end_ids() const { return end_ids_; }  // ids that end a generation
   const LoadOptions& options() const { return options_; }
-  const std::vector<std::string>& warnings() const { return warnings_; }   // what loading did that was not asked for
+  const std::vector<std::string>& warnings() const { return warnings_; }  // what loading did that was not asked for
   int64_t context() const { return context_; }
   int threads() const { return team_.threads(); }
   model::KvType kv_type() const { return kv_type_; }
@@ -55,7 +55,7 @@ class Engine {
   // Bytes of caches now in use, counted by the jobs.
   std::atomic<int64_t> cache_bytes{0};
   std::atomic<int64_t> scratch_bytes{0};
-  void note_scratch();   // on the engine's thread, after a step
+  void note_scratch();  // on the engine's thread, after a step
 
  private:
   LoadOptions options_;
@@ -69,7 +69,7 @@ class Engine {
   ops::Context on_;
   model::State state_;
   Buffer<float> logits_;
-  Scheduler scheduler_;   // last: its thread must end before what it uses
+  Scheduler scheduler_;  // last: its thread must end before what it uses
 };
 
 }  // namespace gemlet::engine

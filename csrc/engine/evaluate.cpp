@@ -45,7 +45,7 @@ std::vector<int64_t> LogitsJob::wanted(int64_t first, int64_t count) {
   slots_.clear();
   for (const auto& [position, slot] : positions_) {
     if (position < first || position >= first + count) continue;
-    if (rows.empty() || rows.back() != position - first) rows.push_back(position - first);   // may be asked for twice
+    if (rows.empty() || rows.back() != position - first) rows.push_back(position - first);  // may be asked for twice
     slots_.emplace_back(static_cast<int64_t>(rows.size()) - 1, slot);
   }
   return rows;

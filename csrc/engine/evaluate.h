@@ -30,7 +30,7 @@ class ReadJob : public Job {
   Engine& engine_;
   std::vector<int32_t> ids_;
   model::KvCache cache_;
-  int64_t counted_ = 0;   // cache bytes reported to the engine
+  int64_t counted_ = 0;  // cache bytes reported to the engine
 };
 
 // out (positions, V): logits of the given positions (ascending order is not needed). out must stay until the job ends.
@@ -41,8 +41,8 @@ class LogitsJob final : public ReadJob {
  private:
   std::vector<int64_t> wanted(int64_t first, int64_t count) override;
   void take(int64_t first, Rows<const float> h) override;
-  std::vector<std::pair<int64_t, int64_t>> positions_;   // (position, row of out), ascending
-  std::vector<std::pair<int64_t, int64_t>> slots_;       // (row of h, row of out) of the block being run
+  std::vector<std::pair<int64_t, int64_t>> positions_;  // (position, row of out), ascending
+  std::vector<std::pair<int64_t, int64_t>> slots_;      // (row of h, row of out) of the block being run
   float* out_;
 };
 

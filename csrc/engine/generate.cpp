@@ -57,9 +57,8 @@ bool GenerateJob::step() {
   }
   const sampling::Choice choice = sampler_.sample(logits_.data());
   if (accept(choice)) return true;
-  engine_.on().team.region([&] {
-    compute_logits(engine_.decoder().forward(engine_.on(), &choice.id, 1, {0}, cache_, engine_.state()));
-  });
+  engine_.on().team.region(
+      [&] { compute_logits(engine_.decoder().forward(engine_.on(), &choice.id, 1, {0}, cache_, engine_.state())); });
   return false;
 }
 

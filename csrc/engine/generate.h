@@ -17,19 +17,19 @@ namespace gemlet::engine {
 struct GenerateOptions {
   int64_t max_tokens = 256;
   bool ignore_eos = false;
-  std::vector<std::string> stop;   // UTF-8; none may be empty
+  std::vector<std::string> stop;  // UTF-8; none may be empty
   sampling::Options sampling;
 };
 
 struct Event {
   enum class Kind { Prefill, Tokens, End } kind = Kind::Tokens;
-  int64_t done = 0, total = 0;             // Prefill
-  std::string text;                        // Tokens, End: valid UTF-8, never part of a stop string
-  std::vector<int32_t> ids;                // Tokens
-  std::vector<sampling::Choice> choices;   // Tokens: where logprobs were asked for
+  int64_t done = 0, total = 0;            // Prefill
+  std::string text;                       // Tokens, End: valid UTF-8, never part of a stop string
+  std::vector<int32_t> ids;               // Tokens
+  std::vector<sampling::Choice> choices;  // Tokens: where logprobs were asked for
   // End
-  std::string finish_reason;               // stop, length, cancelled
-  std::string stop;                        // the stop string that was met
+  std::string finish_reason;  // stop, length, cancelled
+  std::string stop;           // the stop string that was met
   int64_t prompt_tokens = 0, completion_tokens = 0;
   double queue_s = 0, prefill_s = 0, decode_s = 0;
 };
@@ -48,7 +48,7 @@ class GenerateJob final : public Job {
   bool step() override;
   void finished(std::exception_ptr failure) override;
   void read_block();
-  bool accept(const sampling::Choice& choice);   // true: that was the last token
+  bool accept(const sampling::Choice& choice);  // true: that was the last token
   void compute_logits(Rows<const float> h);
   void push(Event event);
   void end(const std::string& reason);
@@ -62,7 +62,7 @@ class GenerateJob final : public Job {
   int64_t counted_ = 0;
   text::Utf8Stream utf8_;
   StopText stop_;
-  std::vector<float> logits_;      // (V) of the last token, kept while other jobs run
+  std::vector<float> logits_;  // (V) of the last token, kept while other jobs run
   int64_t generated_ = 0;
   bool ended_ = false;
   Clock::time_point submitted_, started_, decoding_;

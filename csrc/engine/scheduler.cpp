@@ -46,7 +46,7 @@ void Scheduler::cancel_all() {
 }
 
 void Scheduler::close() {
-  if (::getpid() != owner_) {   // the thread exists only in the parent
+  if (::getpid() != owner_) {  // the thread exists only in the parent
     if (thread_.joinable()) thread_.detach();
     return;
   }

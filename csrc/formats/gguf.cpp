@@ -25,7 +25,8 @@ Index index_metadata(const Metadata& metadata, const std::string& path) {
   index.reserve(metadata.size());
   for (size_t i = 0; i < metadata.size(); ++i)
     if (!index.emplace(metadata[i].first, i).second)
-      refuse(path, cat("metadata ", printable(metadata[i].first), ": expected one entry, got a second; the file is damaged"));
+      refuse(path,
+             cat("metadata ", printable(metadata[i].first), ": expected one entry, got a second; the file is damaged"));
   return index;
 }
 
@@ -35,7 +36,8 @@ struct Split {
   std::optional<int64_t> tensors;
 };
 
-std::optional<int64_t> split_value(const Metadata& metadata, const Index& index, const char* key, const std::string& path) {
+std::optional<int64_t> split_value(const Metadata& metadata, const Index& index, const char* key,
+                                   const std::string& path) {
   const auto found = index.find(key);
   if (found == index.end()) return std::nullopt;
   const Value& value = metadata[found->second].second;
@@ -127,7 +129,8 @@ Gguf Gguf::parse(const uint8_t* bytes, size_t size, const std::string& label) {
   g.metadata_index_ = index_metadata(g.metadata_, label);
   const Split split = split_of(g.metadata_, g.metadata_index_, label);
   if (split.count > 1)
-    refuse(label, cat("is part ", split.number + 1, " of ", split.count, ", expected a whole model; open it as a file"));
+    refuse(label,
+           cat("is part ", split.number + 1, " of ", split.count, ", expected a whole model; open it as a file"));
   g.index_tensors();
   return g;
 }
@@ -136,7 +139,8 @@ void Gguf::index_tensors() {
   tensor_index_.reserve(tensors_.size());
   for (size_t i = 0; i < tensors_.size(); ++i)
     if (!tensor_index_.emplace(tensors_[i].name, i).second)
-      refuse(path_, cat("tensor ", printable(tensors_[i].name), ": expected one of this name, got a second; the file is damaged"));
+      refuse(path_, cat("tensor ", printable(tensors_[i].name),
+                        ": expected one of this name, got a second; the file is damaged"));
 }
 
 const Value* Gguf::find(std::string_view key) const {
@@ -160,8 +164,8 @@ int64_t Gguf::require_int(const std::string& key) const {
   const Value& value = require(key, "an integer");
   const std::optional<int64_t> got = value.is_array || value.type == ValueType::Bool ? std::nullopt : value.as_int();
   if (!got)
-    refuse(path_, cat("metadata ", printable(key), ": expected an integer below 2^63, got ", value.is_array ? "an array of " : "",
-                      name_of(value.type), "; convert the model again"));
+    refuse(path_, cat("metadata ", printable(key), ": expected an integer below 2^63, got ",
+                      value.is_array ? "an array of " : "", name_of(value.type), "; convert the model again"));
   return *got;
 }
 

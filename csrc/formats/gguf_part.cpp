@@ -55,8 +55,8 @@ Counts read_header(ByteCursor& in) {
   counts.tensors = in.number<uint64_t>();
   counts.metadata = in.number<uint64_t>();
   if (counts.metadata > in.left() / kLeastMetadataBytes)
-    in.refuse(cat("expected at most ", in.left() / kLeastMetadataBytes, " metadata entries in ", in.size(), " bytes, got ",
-                  counts.metadata, "; the file is cut short or damaged, download it again"));
+    in.refuse(cat("expected at most ", in.left() / kLeastMetadataBytes, " metadata entries in ", in.size(),
+                  " bytes, got ", counts.metadata, "; the file is cut short or damaged, download it again"));
   if (counts.tensors > in.left() / kLeastTensorBytes)
     in.refuse(cat("expected at most ", in.left() / kLeastTensorBytes, " tensors in ", in.size(), " bytes, got ",
                   counts.tensors, "; the file is cut short or damaged, download it again"));
@@ -95,7 +95,8 @@ Value read_value(ByteCursor& in) {
   }
   const size_t width = width_of(value.type);
   if (width == 0)
-    in.refuse(cat("expected a value type of 0 to 12, got ", static_cast<uint32_t>(value.type), "; the file is damaged"));
+    in.refuse(
+        cat("expected a value type of 0 to 12, got ", static_cast<uint32_t>(value.type), "; the file is damaged"));
   value.data = in.take(value.count, width);
   if (value.type == ValueType::Bool) check_bools(in, value.data, value.count);
   return value;
@@ -104,19 +105,32 @@ Value read_value(ByteCursor& in) {
 // Types of the format that gemlet does not read, so that a refusal can name them.
 const char* unread_type(uint32_t type) {
   switch (type) {
-    case 9: return "Q8_1";
-    case 15: return "Q8_K";
-    case 16: return "IQ2_XXS";
-    case 17: return "IQ2_XS";
-    case 18: return "IQ3_XXS";
-    case 19: return "IQ1_S";
-    case 21: return "IQ3_S";
-    case 22: return "IQ2_S";
-    case 29: return "IQ1_M";
-    case 34: return "TQ1_0";
-    case 35: return "TQ2_0";
-    case 40: return "NVFP4";
-    default: return "of no name known here";
+    case 9:
+      return "Q8_1";
+    case 15:
+      return "Q8_K";
+    case 16:
+      return "IQ2_XXS";
+    case 17:
+      return "IQ2_XS";
+    case 18:
+      return "IQ3_XXS";
+    case 19:
+      return "IQ1_S";
+    case 21:
+      return "IQ3_S";
+    case 22:
+      return "IQ2_S";
+    case 29:
+      return "IQ1_M";
+    case 34:
+      return "TQ1_0";
+    case 35:
+      return "TQ2_0";
+    case 40:
+      return "NVFP4";
+    default:
+      return "of no name known here";
   }
 }
 
@@ -138,7 +152,8 @@ void read_shape(ByteCursor& in, TensorInfo& tensor, std::string_view label) {
   const auto type = in.number<uint32_t>();
   const codec::TypeInfo* known = codec::find(type);
   if (known == nullptr)
-    throw UnsupportedModel(cat("gguf: '", label, "': tensor ", printable(tensor.name), ": type ", type, " (", unread_type(type),
+    throw UnsupportedModel(cat("gguf: '", label, "': tensor ", printable(tensor.name), ": type ", type, " (",
+                               unread_type(type),
                                ") is not one that gemlet reads; use a file in Q4_K_M, Q8_0, MXFP4, BF16 or the like"));
   tensor.type = known->type;
   const int64_t row = tensor.shape.front();
@@ -158,7 +173,8 @@ Placed read_tensor(ByteCursor& in, GgufPart& part, std::string_view label, int f
   const std::string_view name = in.text();
   in.reading("tensor", name);
   if (name.empty() || name.size() > kLongestTensorName)
-    in.refuse(cat("expected a name of 1 to ", kLongestTensorName, " bytes, got ", name.size(), "; the file is damaged"));
+    in.refuse(
+        cat("expected a name of 1 to ", kLongestTensorName, " bytes, got ", name.size(), "; the file is damaged"));
   tensor.name = name;
   read_shape(in, tensor, label);
   const auto offset = in.number<uint64_t>();
@@ -180,7 +196,8 @@ uint64_t alignment_of(ByteCursor& in, const GgufPart& part) {
 }
 
 // Offsets become addresses here, after they are known to lie inside the file, at multiples of the alignment, and apart.
-void place_tensors(ByteCursor& in, const uint8_t* bytes, uint64_t alignment, std::vector<Placed>& placed, GgufPart& part) {
+void place_tensors(ByteCursor& in, const uint8_t* bytes, uint64_t alignment, std::vector<Placed>& placed,
+                   GgufPart& part) {
   constexpr uint64_t kMost = std::numeric_limits<uint64_t>::max();
   if (placed.empty()) return;
   const uint64_t start = (in.offset() / alignment + (in.offset() % alignment != 0 ? 1 : 0)) * alignment;
@@ -189,7 +206,8 @@ void place_tensors(ByteCursor& in, const uint8_t* bytes, uint64_t alignment, std
     const TensorInfo& tensor = part.tensors[p.index];
     in.reading("tensor", tensor.name);
     if (p.offset % alignment != 0)
-      in.refuse(cat("expected an offset that is a multiple of ", alignment, ", got ", p.offset, "; the file is damaged"));
+      in.refuse(
+          cat("expected an offset that is a multiple of ", alignment, ", got ", p.offset, "; the file is damaged"));
     if (p.offset > kMost - start || tensor.bytes > kMost - start - p.offset)
       in.refuse(cat("an offset of ", p.offset, " is impossible; the file is damaged, download it again"));
     needed = std::max(needed, start + p.offset + tensor.bytes);

@@ -24,36 +24,54 @@ size_t width_of(ValueType type) {
   switch (type) {
     case ValueType::U8:
     case ValueType::I8:
-    case ValueType::Bool: return 1;
+    case ValueType::Bool:
+      return 1;
     case ValueType::U16:
-    case ValueType::I16: return 2;
+    case ValueType::I16:
+      return 2;
     case ValueType::U32:
     case ValueType::I32:
-    case ValueType::F32: return 4;
+    case ValueType::F32:
+      return 4;
     case ValueType::U64:
     case ValueType::I64:
-    case ValueType::F64: return 8;
+    case ValueType::F64:
+      return 8;
     case ValueType::String:
-    case ValueType::Array: break;
+    case ValueType::Array:
+      break;
   }
   return 0;
 }
 
 const char* name_of(ValueType type) {
   switch (type) {
-    case ValueType::U8: return "uint8";
-    case ValueType::I8: return "int8";
-    case ValueType::U16: return "uint16";
-    case ValueType::I16: return "int16";
-    case ValueType::U32: return "uint32";
-    case ValueType::I32: return "int32";
-    case ValueType::F32: return "float32";
-    case ValueType::Bool: return "bool";
-    case ValueType::String: return "string";
-    case ValueType::Array: return "array";
-    case ValueType::U64: return "uint64";
-    case ValueType::I64: return "int64";
-    case ValueType::F64: return "float64";
+    case ValueType::U8:
+      return "uint8";
+    case ValueType::I8:
+      return "int8";
+    case ValueType::U16:
+      return "uint16";
+    case ValueType::I16:
+      return "int16";
+    case ValueType::U32:
+      return "uint32";
+    case ValueType::I32:
+      return "int32";
+    case ValueType::F32:
+      return "float32";
+    case ValueType::Bool:
+      return "bool";
+    case ValueType::String:
+      return "string";
+    case ValueType::Array:
+      return "array";
+    case ValueType::U64:
+      return "uint64";
+    case ValueType::I64:
+      return "int64";
+    case ValueType::F64:
+      return "float64";
   }
   return "unknown";
 }
@@ -62,19 +80,27 @@ std::optional<int64_t> Value::as_int(uint64_t i) const {
   if (i >= count) return std::nullopt;
   switch (type) {
     case ValueType::U8:
-    case ValueType::Bool: return element<uint8_t>(data, i);
-    case ValueType::I8: return element<int8_t>(data, i);
-    case ValueType::U16: return element<uint16_t>(data, i);
-    case ValueType::I16: return element<int16_t>(data, i);
-    case ValueType::U32: return element<uint32_t>(data, i);
-    case ValueType::I32: return element<int32_t>(data, i);
-    case ValueType::I64: return element<int64_t>(data, i);
+    case ValueType::Bool:
+      return element<uint8_t>(data, i);
+    case ValueType::I8:
+      return element<int8_t>(data, i);
+    case ValueType::U16:
+      return element<uint16_t>(data, i);
+    case ValueType::I16:
+      return element<int16_t>(data, i);
+    case ValueType::U32:
+      return element<uint32_t>(data, i);
+    case ValueType::I32:
+      return element<int32_t>(data, i);
+    case ValueType::I64:
+      return element<int64_t>(data, i);
     case ValueType::U64: {
       const auto value = element<uint64_t>(data, i);
       if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) return std::nullopt;
       return static_cast<int64_t>(value);
     }
-    default: return std::nullopt;
+    default:
+      return std::nullopt;
   }
 }
 

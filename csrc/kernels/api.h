@@ -14,35 +14,35 @@
 
 namespace gemlet::kernels {
 
-constexpr int kBlock = 32;       // activations are quantised in blocks of 32
-constexpr int kPhases = 8;       // partial sums of a quantised dot product, and of attention
-constexpr int kFloatPhases = 16; // partial sums of a float dot product
-constexpr int kPanelRows = 16;   // weight rows unpacked together
-constexpr int kPadBlocks = 8;    // activation rows are padded with zero blocks to a multiple of this
-constexpr int kTileKeys = 256;   // attention works in tiles of this many keys, at absolute positions
-constexpr int kPageKeys = 64;    // keys in a page of the cache; divides kTileKeys
+constexpr int kBlock = 32;        // activations are quantised in blocks of 32
+constexpr int kPhases = 8;        // partial sums of a quantised dot product, and of attention
+constexpr int kFloatPhases = 16;  // partial sums of a float dot product
+constexpr int kPanelRows = 16;    // weight rows unpacked together
+constexpr int kPadBlocks = 8;     // activation rows are padded with zero blocks to a multiple of this
+constexpr int kTileKeys = 256;    // attention works in tiles of this many keys, at absolute positions
+constexpr int kPageKeys = 64;     // keys in a page of the cache; divides kTileKeys
 
 // T rows of activations quantised to int8, each block with its own scale; B = padded number of blocks.
 struct QuantRows {
-  int8_t* q;        // (T, B * 32), in -127..127
-  float* d;         // (T, B), x ~ d * q
-  int32_t* sum;     // (T, B), sum of q over the block
-  int32_t* sum16;   // (T, B * 2), over half blocks
-  float* dsum;      // (T, B), d * sum
-  int64_t blocks;   // B
+  int8_t* q;       // (T, B * 32), in -127..127
+  float* d;        // (T, B), x ~ d * q
+  int32_t* sum;    // (T, B), sum of q over the block
+  int32_t* sum16;  // (T, B * 2), over half blocks
+  float* dsum;     // (T, B), d * sum
+  int64_t blocks;  // B
 };
 
 // 16 weight rows unpacked to bytes. B = blocks of 32 in a row, S = scales a block (1, or 2 for formats with blocks of 16).
 struct Panel {
-  uint8_t* q;     // (B, 8, 16, 4): four consecutive elements of each row side by side
-  float* scale;   // (B, S, 16)
-  float* min;     // (B, 16), only for formats with a minimum
+  uint8_t* q;    // (B, 8, 16, 4): four consecutive elements of each row side by side
+  float* scale;  // (B, S, 16)
+  float* min;    // (B, 16), only for formats with a minimum
 };
 
 // The kernels of one block format.
 struct Format {
   codec::Type type;
-  int scales;       // S
+  int scales;  // S
   bool has_min;
   // y[r] = row r of w times x (one row of QuantRows).
   void (*matvec)(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t blocks, const QuantRows& x, float* y);
@@ -57,22 +57,22 @@ constexpr int kFormats = 6;
 
 // One tile of attention: `rows` query rows against the keys [first, first + count) of one key/value head.
 struct AttendTile {
-  const float* q;            // (rows, C), row r at q + r * ldq
+  const float* q;  // (rows, C), row r at q + r * ldq
   int64_t ldq;
   int64_t rows;
-  int64_t channels;          // C, a multiple of 8
+  int64_t channels;  // C, a multiple of 8
   float scale;
-  const void* const* k;      // pages of this head from key `first` on: each (kPageKeys, C)
+  const void* const* k;  // pages of this head from key `first` on: each (kPageKeys, C)
   const void* const* v;
-  bool half;                 // pages hold binary16, else float32
-  int64_t first, count;      // count <= kTileKeys
-  const int64_t* begin;      // (rows) visible keys of a row: [begin, end)
+  bool half;             // pages hold binary16, else float32
+  int64_t first, count;  // count <= kTileKeys
+  const int64_t* begin;  // (rows) visible keys of a row: [begin, end)
   const int64_t* end;
-  float* scores;             // scratch (rows, kTileKeys)
-  float* widened;            // scratch (kPageKeys, C)
-  float* max;                // (rows) largest score in this tile, -inf where no key is visible
-  float* sum;                // (rows) sum of exp(score - max)
-  float* out;                // (rows, C) sum of exp(score - max) * v
+  float* scores;   // scratch (rows, kTileKeys)
+  float* widened;  // scratch (kPageKeys, C)
+  float* max;      // (rows) largest score in this tile, -inf where no key is visible
+  float* sum;      // (rows) sum of exp(score - max)
+  float* out;      // (rows, C) sum of exp(score - max) * v
 };
 
 struct Table {
@@ -97,7 +97,7 @@ struct Table {
   // Half-split rotary embedding of one head: pairs (d, d + C/2), cos and sin (C/2).
   void (*rope)(const float* x, const float* cos, const float* sin, int64_t channels, float* y);
   void (*scale)(float factor, int64_t n, float* x);
-  void (*softcap)(float cap, int64_t n, float* x);   // x = cap * tanh(x / cap)
+  void (*softcap)(float cap, int64_t n, float* x);  // x = cap * tanh(x / cap)
 
   // Sum of exp(x - max), in kPhases partial sums.
   float (*sum_exp)(const float* x, int64_t n, float max);

@@ -5,13 +5,13 @@
 
 namespace gemlet::kernels {
 
-#define GEMLET_KERNEL_SET(isa)    \
-  namespace isa {                 \
-  void add_matvec(Table& table);  \
-  void add_gemm(Table& table);    \
-  void add_attend(Table& table);  \
-  void add_rows(Table& table);    \
-  void add_floats(Table& table);  \
+#define GEMLET_KERNEL_SET(isa)   \
+  namespace isa {                \
+  void add_matvec(Table& table); \
+  void add_gemm(Table& table);   \
+  void add_attend(Table& table); \
+  void add_rows(Table& table);   \
+  void add_floats(Table& table); \
   }
 
 GEMLET_KERNEL_SET(scalar)

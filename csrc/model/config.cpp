@@ -49,11 +49,11 @@ Config gemma3(const formats::Gguf& file) {
   layer.channels = bounded(file, p + "attention.key_length", 4096);
   layer.ffn = bounded(file, p + "feed_forward_length", kMostWidth);
   if (layer.heads % layer.kv_heads != 0 || layer.channels % 8 != 0)
-    throw BadFile(cat("gguf: '", file.path(), "': ", layer.heads, " heads over ", layer.kv_heads,
-                      " key heads of ", layer.channels, " channels: heads must be a multiple, channels one of 8"));
+    throw BadFile(cat("gguf: '", file.path(), "': ", layer.heads, " heads over ", layer.kv_heads, " key heads of ",
+                      layer.channels, " channels: heads must be a multiple, channels one of 8"));
   const int64_t layers = bounded(file, p + "block_count", kMostLayers);
   for (int64_t i = 0; i < layers; ++i) {
-    layer.sliding = (i + 1) % 6 != 0;   // five sliding, one full
+    layer.sliding = (i + 1) % 6 != 0;  // five sliding, one full
     c.layers.push_back(layer);
   }
   const double factor = number_or(file, p + "rope.scaling.factor", 1.0);
@@ -61,9 +61,9 @@ Config gemma3(const formats::Gguf& file) {
   c.rope_sliding = frequencies(number_or(file, p + "rope.freq_base_swa", 1e4), layer.channels, 1.0);
   // query_pre_attn_scalar: the head's channels everywhere but in the 27B, whose value is D / H.
   const bool is_27b = layers == 62;
-  c.attention_scale = static_cast<float>(
-      1.0 / std::sqrt(is_27b ? static_cast<double>(c.width) / static_cast<double>(layer.heads)
-                             : static_cast<double>(layer.channels)));
+  c.attention_scale =
+      static_cast<float>(1.0 / std::sqrt(is_27b ? static_cast<double>(c.width) / static_cast<double>(layer.heads)
+                                                : static_cast<double>(layer.channels)));
   c.embedding_scale = static_cast<float>(std::sqrt(static_cast<double>(c.width)));
   return c;
 }

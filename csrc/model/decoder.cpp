@@ -14,7 +14,8 @@ namespace {
 void place(ops::Context& on, const Config& c, State& s) {
   s.begin_sliding.clear(), s.begin_full.assign(s.positions.size(), 0), s.end.clear();
   for (const int64_t position : s.positions) {
-    s.begin_sliding.push_back(std::max<int64_t>(0, position - c.window + 1));   // exactly `window` keys, its own included
+    s.begin_sliding.push_back(
+        std::max<int64_t>(0, position - c.window + 1));  // exactly `window` keys, its own included
     s.end.push_back(position + 1);
   }
   const auto count = static_cast<int64_t>(s.positions.size());
@@ -76,8 +77,8 @@ void feed_forward(ops::Context& on, const LayerConfig& size, const Layer& l, Sta
 
 size_t State::bytes() const {
   size_t total = quantised.bytes();
-  for (const Buffer<float>* b : {&x, &h, &q, &k, &v, &heads, &gate, &up, &rope_sliding.cos, &rope_sliding.sin,
-                                 &rope_full.cos, &rope_full.sin})
+  for (const Buffer<float>* b :
+       {&x, &h, &q, &k, &v, &heads, &gate, &up, &rope_sliding.cos, &rope_sliding.sin, &rope_full.cos, &rope_full.sin})
     total += b->bytes();
   return total;
 }
@@ -94,7 +95,7 @@ Rows<const float> Decoder::forward(ops::Context& on, const int32_t* ids, int64_t
   place(on, c, s);
   Rows<float> x = s.x.rows(count, c.width), h = s.h.rows(count, c.width);
 
-  ops::embed(on, weights_.token_embd, ids, c.embedding_scale, x);   // x (T, D) = embed_tokens(ids) * sqrt(D)
+  ops::embed(on, weights_.token_embd, ids, c.embedding_scale, x);  // x (T, D) = embed_tokens(ids) * sqrt(D)
   for (size_t i = 0; i < weights_.layers.size(); ++i) {
     const Layer& l = weights_.layers[i];
     const LayerConfig& size = c.layers[i];

@@ -18,10 +18,10 @@ namespace gemlet::model {
 
 // Activations of one block, reused from block to block.
 struct State {
-  Buffer<float> x, h, q, k, v, heads, gate, up;   // (T, D) (T, D) (T, H C) (T, K C) .. (T, H C) (T, F) (T, F)
+  Buffer<float> x, h, q, k, v, heads, gate, up;  // (T, D) (T, D) (T, H C) (T, K C) .. (T, H C) (T, F) (T, F)
   ops::Quantised quantised;
   ops::RopeTable rope_sliding, rope_full;
-  std::vector<int64_t> positions, begin_sliding, begin_full, end;   // (T)
+  std::vector<int64_t> positions, begin_sliding, begin_full, end;  // (T)
   size_t bytes() const;
 };
 

@@ -18,7 +18,7 @@ class KvCache {
  public:
   KvCache(const Config& config, KvType type);
 
-  int64_t length() const { return length_; }          // tokens whose keys and values are stored
+  int64_t length() const { return length_; }  // tokens whose keys and values are stored
   KvType type() const { return type_; }
 
   // Room for `count` tokens after length() in every layer. Throws std::bad_alloc.
@@ -35,8 +35,8 @@ class KvCache {
  private:
   struct LayerPages {
     std::vector<std::shared_ptr<uint8_t>> held_k, held_v;
-    std::vector<const uint8_t*> k, v;                 // the same, as attention wants them; null: given back
-    int64_t freed = 0;                                // pages below this are given back
+    std::vector<const uint8_t*> k, v;  // the same, as attention wants them; null: given back
+    int64_t freed = 0;                 // pages below this are given back
   };
   size_t page_bytes(size_t layer) const;
   const Config& config_;

@@ -57,7 +57,8 @@ template <class Count>
 int64_t sum_layers(const std::vector<Layer>& layers, const Count& count) {
   int64_t total = 0;
   for (const Layer& l : layers)
-    for (const codec::Matrix* m : {&l.attn_q, &l.attn_k, &l.attn_v, &l.attn_output, &l.ffn_gate, &l.ffn_up, &l.ffn_down})
+    for (const codec::Matrix* m :
+         {&l.attn_q, &l.attn_k, &l.attn_v, &l.attn_output, &l.ffn_gate, &l.ffn_up, &l.ffn_down})
       total += count(*m);
   return total;
 }

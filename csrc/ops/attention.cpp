@@ -15,7 +15,7 @@ namespace {
 using kernels::kPageKeys;
 using kernels::kTileKeys;
 
-constexpr int64_t kUnitRows = 64;   // query rows that share a tile
+constexpr int64_t kUnitRows = 64;  // query rows that share a tile
 
 // How T tokens x K key/value heads x G query heads a group are cut into units.
 struct Split {
@@ -35,7 +35,7 @@ Split split(int64_t tokens, int64_t group, int64_t kv_heads, int threads) {
 }
 
 struct Unit {
-  int64_t kv_head, first_head, heads;   // query heads [first_head, first_head + heads)
+  int64_t kv_head, first_head, heads;  // query heads [first_head, first_head + heads)
   int64_t first_token, tokens;
   int64_t rows() const { return heads * tokens; }
 };
@@ -91,12 +91,12 @@ void attention(Context& on, Rows<const float> q, const KvPages& kv, const int64_
       const void *k[kTileKeys / kPageKeys] = {}, *v[kTileKeys / kPageKeys] = {};
       for (int64_t page = 0; page * kPageKeys < count; ++page) {
         const int64_t at = key / kPageKeys + page;
-        if (kv.k[at] == nullptr) continue;   // below the window of every row here
+        if (kv.k[at] == nullptr) continue;  // below the window of every row here
         k[page] = kv.k[at] + head_offset, v[page] = kv.v[at] + head_offset;
       }
-      const kernels::AttendTile tile{w.q, channels, rows,    channels, scale,     k,         v,         kv.half,
-                                     key, count,    w.begin, w.end,    w.scores,  w.widened, w.tile_max, w.tile_sum,
-                                     w.tile_out};
+      const kernels::AttendTile tile{w.q,      channels,  rows,       channels,   scale,     k,
+                                     v,        kv.half,   key,        count,      w.begin,   w.end,
+                                     w.scores, w.widened, w.tile_max, w.tile_sum, w.tile_out};
       on.kernels.attend(tile);
       on.kernels.attend_merge(tile, w.max, w.sum, w.out, channels);
     }

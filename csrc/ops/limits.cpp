@@ -12,7 +12,7 @@
 namespace gemlet::ops {
 namespace {
 
-constexpr size_t kBytes = size_t{256} << 20;   // far beyond any last-level cache we expect
+constexpr size_t kBytes = size_t{256} << 20;  // far beyond any last-level cache we expect
 constexpr int kRuns = 5;
 constexpr int64_t kSteps = 2'000'000;
 
@@ -37,9 +37,10 @@ Limits measure_limits(const kernels::Table& kernels, const Team& team) {
   const auto* bytes = static_cast<const uint8_t*>(memory);
   constexpr int64_t kPieces = 64;
   constexpr size_t kPiece = kBytes / kPieces;
-  std::atomic<uint64_t> sum{0};   // keeps the reads
+  std::atomic<uint64_t> sum{0};  // keeps the reads
   const double read = best_seconds([&] {
-    team.run(kPieces, [&](int64_t i, int) { sum += kernels.read_stream(bytes + static_cast<size_t>(i) * kPiece, kPiece); });
+    team.run(kPieces,
+             [&](int64_t i, int) { sum += kernels.read_stream(bytes + static_cast<size_t>(i) * kPiece, kPiece); });
   });
   ::munmap(memory, kBytes);
   std::atomic<int64_t> operations{0};

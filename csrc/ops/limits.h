@@ -7,8 +7,8 @@
 namespace gemlet::ops {
 
 struct Limits {
-  double read_gb_s = 0;    // 10^9 bytes a second, all threads streaming
-  double int8_gops = 0;    // 10^9 operations a second, a multiply-add counting two
+  double read_gb_s = 0;  // 10^9 bytes a second, all threads streaming
+  double int8_gops = 0;  // 10^9 operations a second, a multiply-add counting two
 };
 
 // About 0.1 s; holds 256 MiB while it runs. Throws std::bad_alloc.

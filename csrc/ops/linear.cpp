@@ -21,15 +21,15 @@ int64_t padded_blocks(int64_t cols) {
 // One product with what is needed to run rows [r, r + n) of it.
 struct Plan {
   const Product* product;
-  const kernels::Format* format;   // null: float path
-  int64_t step;                    // rows a task
+  const kernels::Format* format;  // null: float path
+  int64_t step;                   // rows a task
   int64_t first_task;
 };
 
 void check(const Product& p, Rows<const float> x) {
   if (p.w->cols != x.cols || p.y.cols != p.w->rows || p.y.rows != x.rows)
-    throw BadArgument(cat("linear: weight (", p.w->rows, ", ", p.w->cols, ") does not fit input (", x.rows, ", ", x.cols,
-                          ") and output (", p.y.rows, ", ", p.y.cols, ")"));
+    throw BadArgument(cat("linear: weight (", p.w->rows, ", ", p.w->cols, ") does not fit input (", x.rows, ", ",
+                          x.cols, ") and output (", p.y.rows, ", ", p.y.cols, ")"));
 }
 
 void run_float(Context& on, const Plan& plan, Rows<const float> x, int64_t r, int64_t n, int worker) {
@@ -94,8 +94,8 @@ kernels::QuantRows Quantised::fill(Context& on, Rows<const float> x) {
   all.sum16 = sum16_.reserve(n * 2);
   all.blocks = blocks;
   on.team.run(x.rows, [&](int64_t t, int) {
-    const kernels::QuantRows row{all.q + t * blocks * kernels::kBlock, all.d + t * blocks, all.sum + t * blocks,
-                                 all.sum16 + t * blocks * 2, all.dsum + t * blocks, blocks};
+    const kernels::QuantRows row{all.q + t * blocks * kernels::kBlock, all.d + t * blocks,    all.sum + t * blocks,
+                                 all.sum16 + t * blocks * 2,           all.dsum + t * blocks, blocks};
     on.kernels.quantize(x.row(t), x.cols, row);
   });
   return all;

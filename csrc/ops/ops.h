@@ -16,7 +16,7 @@ namespace gemlet::ops {
 struct Context {
   const kernels::Table& kernels;
   const Team& team;
-  bool float_compute = false;   // activations stay float32 in every product
+  bool float_compute = false;  // activations stay float32 in every product
 
   // Scratch, by worker.
   struct Scratch {
@@ -83,7 +83,7 @@ void rope(Context& on, const RopeTable& table, Rows<float> x, int64_t channels);
 struct KvPages {
   const uint8_t* const* k;
   const uint8_t* const* v;
-  bool half;              // binary16, else float32
+  bool half;  // binary16, else float32
   int64_t kv_heads, channels;
 };
 

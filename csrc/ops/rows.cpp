@@ -54,7 +54,7 @@ void softcap(Context& on, float cap, Rows<float> x) {
 }
 
 void log_softmax_at(Context& on, Rows<const float> x, const int32_t* targets, float* out) {
-  constexpr int64_t kPiece = 4096;   // float32 sums of pieces, added in double
+  constexpr int64_t kPiece = 4096;  // float32 sums of pieces, added in double
   on.team.run(x.rows, [&](int64_t t, int) {
     const float* row = x.row(t);
     const float max = *std::max_element(row, row + x.cols);

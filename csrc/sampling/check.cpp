@@ -29,7 +29,8 @@ void check_bias(const Options& options, int64_t vocabulary) {
 
 void check(const Options& o, int64_t vocabulary) {
   if (vocabulary < 1 || vocabulary > std::numeric_limits<int32_t>::max()) {
-    throw BadArgument(cat("vocabulary: expected 1 to 2147483647 tokens, got ", vocabulary, "; the model file is damaged"));
+    throw BadArgument(
+        cat("vocabulary: expected 1 to 2147483647 tokens, got ", vocabulary, "; the model file is damaged"));
   }
   // Written so that a NaN, which fails every comparison, is refused.
   if (!(std::isfinite(o.temperature) && o.temperature >= 0)) {
@@ -41,7 +42,8 @@ void check(const Options& o, int64_t vocabulary) {
   if (!(std::isfinite(o.repeat_penalty) && o.repeat_penalty > 0)) {
     refuse("repeat_penalty", "a finite number > 0", o.repeat_penalty, "1 turns it off, above 1 discourages repetition");
   }
-  if (!std::isfinite(o.presence_penalty)) refuse("presence_penalty", "a finite number", o.presence_penalty, "0 turns it off");
+  if (!std::isfinite(o.presence_penalty))
+    refuse("presence_penalty", "a finite number", o.presence_penalty, "0 turns it off");
   if (!std::isfinite(o.frequency_penalty)) {
     refuse("frequency_penalty", "a finite number", o.frequency_penalty, "0 turns it off");
   }
@@ -49,8 +51,8 @@ void check(const Options& o, int64_t vocabulary) {
     refuse("penalty_window", "an integer >= -1", o.penalty_window, "-1 looks at every id, 0 at none");
   }
   if (o.logprobs < -1 || o.logprobs > vocabulary) {
-    throw BadArgument(cat("logprobs: expected an integer from -1 to the vocabulary's ", vocabulary, ", got ", o.logprobs,
-                          "; -1 turns it off, 0 gives the chosen token only"));
+    throw BadArgument(cat("logprobs: expected an integer from -1 to the vocabulary's ", vocabulary, ", got ",
+                          o.logprobs, "; -1 turns it off, 0 gives the chosen token only"));
   }
   check_bias(o, vocabulary);
 }

@@ -32,7 +32,8 @@ void Sampler::apply_bias_and_penalties() {
   }
   const float repeat = options_.repeat_penalty;
   const bool distinct = options_.penalty_window < 0;
-  const size_t window = distinct ? history_.size() : std::min(history_.size(), static_cast<size_t>(options_.penalty_window));
+  const size_t window =
+      distinct ? history_.size() : std::min(history_.size(), static_cast<size_t>(options_.penalty_window));
   const auto begin = history_.end() - static_cast<std::ptrdiff_t>(window);
   for (auto it = begin; it != history_.end(); ++it) {
     const size_t id = static_cast<size_t>(*it);
@@ -73,8 +74,8 @@ void Sampler::apply_mask(const uint32_t* mask) {
 void Sampler::see_prompt(const int32_t* ids, size_t count) {
   for (size_t i = 0; i < count; ++i) {
     if (ids[i] < 0 || static_cast<size_t>(ids[i]) >= vocabulary_) {
-      throw BadArgument(cat("prompt: expected token ids from 0 to ", vocabulary_ - 1, ", got ", ids[i], " at position ", i,
-                            "; take ids from this model's own tokenize()"));
+      throw BadArgument(cat("prompt: expected token ids from 0 to ", vocabulary_ - 1, ", got ", ids[i], " at position ",
+                            i, "; take ids from this model's own tokenize()"));
     }
   }
   for (size_t i = 0; i < count; ++i) push_history(ids[i]);

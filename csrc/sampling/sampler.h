@@ -21,7 +21,7 @@ struct Options {
                                    // presence and frequency count generated ids only, as OpenAI's API does
   std::vector<std::pair<int32_t, float>> logit_bias;  // added; -inf bans an id
   uint64_t seed = 0;
-  int32_t logprobs = -1;           // -1: none; k: the chosen token's log-probability and the k best, of the raw logits
+  int32_t logprobs = -1;  // -1: none; k: the chosen token's log-probability and the k best, of the raw logits
 };
 
 // Throws BadArgument naming the option: non-finite, negative temperature, top_p outside (0, 1], ...
@@ -30,7 +30,7 @@ void check(const Options& options, int64_t vocabulary);
 // Philox4x32-10 over a counter: the n-th draw of a seed is a function of (seed, n), so a restored session draws the same.
 struct RandomState {
   uint64_t seed = 0, counter = 0;
-  double uniform();   // [0, 1), a multiple of 2^-53; adds one to counter
+  double uniform();  // [0, 1), a multiple of 2^-53; adds one to counter
 };
 
 struct LogProb {
@@ -39,8 +39,8 @@ struct LogProb {
 };
 struct Choice {
   int32_t id = -1;
-  float logprob = 0;            // log softmax of the raw logits at id; only when options.logprobs >= 0
-  std::vector<LogProb> top;     // best first, ties to the lower id; fewer than asked if fewer logits are above -inf
+  float logprob = 0;         // log softmax of the raw logits at id; only when options.logprobs >= 0
+  std::vector<LogProb> top;  // best first, ties to the lower id; fewer than asked if fewer logits are above -inf
 };
 
 // The order of things, as in transformers: logit_bias, penalties, mask, then with temperature 0 the largest (ties: lower
@@ -52,7 +52,7 @@ struct Choice {
 class Sampler {
  public:
   Sampler(Options options, int64_t vocabulary);
-  void see_prompt(const int32_t* ids, size_t count);                 // for repeat_penalty
+  void see_prompt(const int32_t* ids, size_t count);  // for repeat_penalty
   // logits (V): read only. mask: bit i set = id i allowed, null = all; (V + 31) / 32 words.
   // Throws BadArgument, and changes nothing, if the mask allows nothing, all allowed logits are -inf/NaN, or one is +inf.
   Choice sample(const float* logits, const uint32_t* mask = nullptr);
@@ -61,7 +61,7 @@ class Sampler {
   void restore(RandomState state) { random_ = state; }
 
  private:
-  const float* edited(const float* logits, const uint32_t* mask);    // logits itself where no option changes them
+  const float* edited(const float* logits, const uint32_t* mask);  // logits itself where no option changes them
   void apply_bias_and_penalties();
   void apply_mask(const uint32_t* mask);
   int32_t draw(const float* x, double max);
@@ -81,16 +81,16 @@ class Sampler {
   Options options_;
   size_t vocabulary_;
   RandomState random_;
-  std::vector<int32_t> history_;                        // what repeat_penalty may look at: in order, or distinct for window -1
-  std::vector<bool> seen_;                              // marks ids while history_ is made distinct
+  std::vector<int32_t> history_;  // what repeat_penalty may look at: in order, or distinct for window -1
+  std::vector<bool> seen_;        // marks ids while history_ is made distinct
   std::vector<std::pair<int32_t, int32_t>> generated_;  // (id, how often), ascending ids
   // Scratch, kept so that a token costs no allocation.
   std::vector<float> edited_, maxima_, spare_;
   std::vector<Candidate> candidates_;
-  std::vector<int32_t> ids_;                            // the pool: what may still be drawn, ascending ids,
-  std::vector<double> weights_;                         // and exp((logit - max) / temperature) of each
+  std::vector<int32_t> ids_;     // the pool: what may still be drawn, ascending ids,
+  std::vector<double> weights_;  // and exp((logit - max) / temperature) of each
   std::vector<double> sums_, doubtful_;
-  double log_total_ = 0;                                // of the raw logits, when logprobs are asked for
+  double log_total_ = 0;  // of the raw logits, when logprobs are asked for
 };
 
 }  // namespace gemlet::sampling

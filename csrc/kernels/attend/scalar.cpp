@@ -18,7 +18,8 @@ void attend_row(const AttendTile& tile, int64_t row, int64_t begin, int64_t end)
   for (int64_t j = begin; j < end; ++j) {
     float s[kPhases] = {};
     for (int64_t c = 0; c < tile.channels; ++c)
-      s[c % kPhases] = std::fma(tile.q[row * tile.ldq + c], element(tile.k, tile.half, tile.channels, j, c), s[c % kPhases]);
+      s[c % kPhases] =
+          std::fma(tile.q[row * tile.ldq + c], element(tile.k, tile.half, tile.channels, j, c), s[c % kPhases]);
     scores[j] = fold<kPhases>(s) * tile.scale;
     max = scores[j] > max ? scores[j] : max;
   }

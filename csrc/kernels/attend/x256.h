@@ -25,8 +25,7 @@ inline const float* widened(const AttendTile& tile, const void* const* pages, in
   const void* page = pages[j / kPageKeys];
   if (!tile.half) return static_cast<const float*>(page) + at;
   const auto* x = static_cast<const uint16_t*>(page) + at;
-  for (int64_t i = 0; i < n * tile.channels; i += 8)
-    _mm256_storeu_ps(tile.widened + i, _mm256_cvtph_ps(load16(x + i)));
+  for (int64_t i = 0; i < n * tile.channels; i += 8) _mm256_storeu_ps(tile.widened + i, _mm256_cvtph_ps(load16(x + i)));
   return tile.widened;
 }
 
@@ -60,8 +59,7 @@ void score_rows(const AttendTile& tile, int64_t r, const float* k, int64_t j, in
   const float* q = tile.q + r * tile.ldq;
   float* scores = tile.scores + r * kTileKeys + j;
   int64_t i = 0;
-  for (; i + 4 <= n; i += 4)
-    score_tile<NR, 4>(q, tile.ldq, k + i * tile.channels, tile.channels, scale, scores + i);
+  for (; i + 4 <= n; i += 4) score_tile<NR, 4>(q, tile.ldq, k + i * tile.channels, tile.channels, scale, scores + i);
   for (; i < n; ++i) score_tile<NR, 1>(q, tile.ldq, k + i * tile.channels, tile.channels, scale, scores + i);
 }
 
@@ -221,8 +219,8 @@ inline void attend_merge(const AttendTile& tile, float* acc_max, float* acc_sum,
     const float* in = tile.out + row * tile.channels;
     float* out = acc_out + row * ld;
     for (int64_t c = 0; c < tile.channels; c += 8)
-      _mm256_storeu_ps(out + c, _mm256_fmadd_ps(_mm256_loadu_ps(in + c), f_new,
-                                                _mm256_mul_ps(_mm256_loadu_ps(out + c), f_old)));
+      _mm256_storeu_ps(out + c,
+                       _mm256_fmadd_ps(_mm256_loadu_ps(in + c), f_new, _mm256_mul_ps(_mm256_loadu_ps(out + c), f_old)));
   }
 }
 

@@ -9,7 +9,7 @@ namespace gemlet::kernels::avx512 {
 namespace {
 
 constexpr int64_t kTileTokens = 16;
-constexpr int kSteps = 8;   // vectors of a block
+constexpr int kSteps = 8;  // vectors of a block
 
 struct Sums {
   __m512 s[kPhases][kTileTokens];
@@ -42,7 +42,8 @@ void add_tile_block(const Panel& panel, const QuantRows& x, int64_t t0, int64_t 
       __m512i dot = _mm512_setzero_si512();
       if (kOffset != 0) dot = _mm512_set1_epi32(-kOffset * (F::kScales == 1 ? x.sum[at] : x.sum16[at * 2 + part]));
 #pragma GCC unroll 8
-      for (int i = part * kWidth; i < (part + 1) * kWidth; ++i) dot = _mm512_dpbusd_epi32(dot, w[i], broadcast4(q + 4 * i));
+      for (int i = part * kWidth; i < (part + 1) * kWidth; ++i)
+        dot = _mm512_dpbusd_epi32(dot, w[i], broadcast4(q + 4 * i));
       sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_mul_ps(scale[part], d), sum);
     }
     if (F::kHasMin) sum = _mm512_fnmadd_ps(min, _mm512_set1_ps(x.dsum[at]), sum);

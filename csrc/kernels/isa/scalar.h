@@ -122,8 +122,7 @@ struct ScalarQ5_K {
     std::memcpy(&x, row + static_cast<size_t>(b / 8) * sizeof x, sizeof x);
     const int64_t j = b % 8;
     for (int i = 0; i < kBlock; ++i)
-      out.u[i] =
-          static_cast<uint8_t>(((x.qs[j / 2 * 32 + i] >> (j % 2 * 4)) & 15) | (((x.qh[i] >> j) & 1) << 4));
+      out.u[i] = static_cast<uint8_t>(((x.qs[j / 2 * 32 + i] >> (j % 2 * 4)) & 15) | (((x.qh[i] >> j) & 1) << 4));
     uint8_t scale = 0, min = 0;
     scale_min_k4(x.scales, j, scale, min);
     out.scale[0] = half_to_float(x.d) * static_cast<float>(scale);

@@ -65,8 +65,8 @@ struct FmtQ5_0 {
     std::memcpy(&high, block + 2, 4);
     // Bit i of `high` to byte i: spread the four bytes, keep one bit of each, compare.
     const __m256i spread = _mm256_shuffle_epi8(
-        _mm256_set1_epi32(high), _mm256_setr_epi64x(0x0000000000000000LL, 0x0101010101010101LL, 0x0202020202020202LL,
-                                                    0x0303030303030303LL));
+        _mm256_set1_epi32(high),
+        _mm256_setr_epi64x(0x0000000000000000LL, 0x0101010101010101LL, 0x0202020202020202LL, 0x0303030303030303LL));
     const __m256i bit = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201ULL));
     const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit);
     return _mm256_or_si256(nibbles(load16(block + 6)), _mm256_and_si256(set, _mm256_set1_epi8(16)));

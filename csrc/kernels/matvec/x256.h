@@ -82,7 +82,7 @@ template <class F, int kBlocks>
 template <class F>
 __m256 add_tail(const uint8_t* g, int64_t blocks, const QuantRows& x, int64_t b, __m256 sums) {
   constexpr size_t kBlockBytes = F::kGroupBytes / 8;
-  if constexpr (F::kLegacy) {   // rows of these formats need not end with a group; half a group is common (640, 1152)
+  if constexpr (F::kLegacy) {  // rows of these formats need not end with a group; half a group is common (640, 1152)
     if (blocks == 4) return _mm256_blend_ps(sums, add_group<F, 4>(g, x, b, sums), 0x0F);
   }
   const __m256i inside =

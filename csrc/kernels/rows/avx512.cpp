@@ -8,7 +8,7 @@ namespace gemlet::kernels::avx512 {
 namespace {
 
 constexpr int kChains = 12;
-constexpr int kRounds = 4;   // steps unrolled, so that the compiler's register moves are few
+constexpr int kRounds = 4;  // steps unrolled, so that the compiler's register moves are few
 
 uint64_t read_stream512(const uint8_t* p, size_t bytes) {
   __m512i sums[4];
@@ -27,7 +27,8 @@ double int8_stream(int64_t steps) {
   const __m512i one = _mm512_set1_epi32(0x01010101);
   __m512i u = one;
 #pragma GCC unroll 12
-  for (int j = 0; j < kChains; ++j) sums[j] = _mm512_set1_epi32(j);  // unlike each other, or they might become one chain
+  for (int j = 0; j < kChains; ++j)
+    sums[j] = _mm512_set1_epi32(j);  // unlike each other, or they might become one chain
   const int64_t loops = (steps + kRounds - 1) / kRounds;
   for (int64_t i = 0; i < loops; ++i) {
     __asm__ volatile("" : "+m"(u));  // keeps the multiplications in the loop

@@ -6,7 +6,7 @@
 namespace gemlet::kernels::avxvnni {
 namespace {
 
-constexpr int kRounds = 4;   // steps unrolled, so that the compiler's register moves are few
+constexpr int kRounds = 4;  // steps unrolled, so that the compiler's register moves are few
 
 double int8_stream(int64_t steps) {
   __m256i sums[8];

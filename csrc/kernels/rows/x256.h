@@ -113,8 +113,7 @@ inline __m256 softcap8(__m256 x, float cap, float inverse) {
 
 inline void gelu_mul(const float* gate, const float* up, int64_t n, float* y) {
   int64_t i = 0;
-  for (; i + 8 <= n; i += 8)
-    _mm256_storeu_ps(y + i, gelu_mul8(_mm256_loadu_ps(gate + i), _mm256_loadu_ps(up + i)));
+  for (; i + 8 <= n; i += 8) _mm256_storeu_ps(y + i, gelu_mul8(_mm256_loadu_ps(gate + i), _mm256_loadu_ps(up + i)));
   if (i == n) return;
   float g[8] = {}, u[8] = {};
   std::memcpy(g, gate + i, static_cast<size_t>(n - i) * sizeof(float));
@@ -178,7 +177,8 @@ inline uint64_t read_stream(const uint8_t* p, size_t bytes) {
     d = _mm256_add_epi64(d, load(p + i + 96));
   }
   uint64_t sums[4];
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums), _mm256_add_epi64(_mm256_add_epi64(a, b), _mm256_add_epi64(c, d)));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums),
+                      _mm256_add_epi64(_mm256_add_epi64(a, b), _mm256_add_epi64(c, d)));
   return sums[0] + sums[1] + sums[2] + sums[3];
 }
 
