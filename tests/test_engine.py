@@ -102,6 +102,18 @@ def test_prefill_and_one_by_one_are_bit_equal(name: str, threads: int) -> None:
     np.testing.assert_array_equal(following, answer)
 
 
+@pytest.mark.parametrize("name", [*FLOAT_MODELS, "gemma3_tiny_q8_0"])
+@pytest.mark.parametrize("block", [1, 2, 3, 15, 16, 17, 63, 64, 65])
+def test_any_chunking_gives_the_same_bits(name: str, block: int) -> None:
+    ids = arrays(name)["ids"]
+    whole, cut = open_model(name), open_model(name, block=block)
+    np.testing.assert_array_equal(cut.logits(ids), whole.logits(ids))
+    layers = [0, whole.info()["layers"] - 1, whole.info()["layers"]]
+    np.testing.assert_array_equal(cut.hidden(ids, layers), whole.hidden(ids, layers))
+    np.testing.assert_array_equal(cut.score(ids), whole.score(ids))
+    assert greedy(cut, ids, 8)["ids"] == greedy(whole, ids, 8)["ids"]
+
+
 @pytest.mark.parametrize("name", ["gemma3_tiny", "gemma3_tiny_q8_0"])
 def test_prompts_longer_than_a_block(name: str) -> None:
     """1,300 tokens are read in three blocks; a row's logits do not depend on where the blocks were cut."""

@@ -18,10 +18,11 @@ namespace {
 using engine::Engine;
 
 std::shared_ptr<Engine> load(const std::string& path, int threads, int64_t context, const std::string& kv_dtype,
-                             const std::string& compute) {
+                             const std::string& compute, int64_t block) {
   const py::gil_scoped_release released;
   engine::LoadOptions options;
-  options.threads = threads, options.context = context, options.kv_dtype = kv_dtype, options.compute = compute;
+  options.threads = threads, options.context = context, options.kv_dtype = kv_dtype, options.compute = compute,
+  options.block = block;
   return std::make_shared<Engine>(path, options);
 }
 
@@ -107,7 +108,7 @@ void close(Engine& e) {
 void register_model(py::module_& m) {
   py::class_<Engine, std::shared_ptr<Engine>>(m, "Model", "A loaded model; one thread of its own runs every call.")
       .def(py::init(&load), py::arg("path"), py::arg("threads") = 0, py::arg("context") = 0,
-           py::arg("kv_dtype") = "auto", py::arg("compute") = "auto")
+           py::arg("kv_dtype") = "auto", py::arg("compute") = "auto", py::arg("block") = 0)
       .def("info", &info)
       .def("memory", &memory)
       .def_property_readonly(

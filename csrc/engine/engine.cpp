@@ -51,6 +51,7 @@ Engine::Engine(const std::string& path, const LoadOptions& options)
     : options_(options),
       team_(choose_threads(options.threads)),
       on_(kernels::active(), team_, choose_float(options.compute)) {
+  if (options.block < 0) throw BadArgument(cat("block: expected 0 or more tokens, got ", options.block));
   auto file = std::make_shared<const formats::Gguf>(formats::Gguf::open(path));
   decoder_ = std::make_shared<const model::Decoder>(file);
   tokenizer_ = text::Tokenizer::spm(vocabulary_from(file));

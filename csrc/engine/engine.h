@@ -24,6 +24,7 @@ struct LoadOptions {
   int threads = 0;                // 0: all this process may use
   int64_t context = 0;            // 0: as many tokens as the model was trained for
   std::string kv_dtype = "auto";  // auto, f32, f16
+  int64_t block = 0;              // tokens a step runs at most; 0: kBlockTokens. Changes no result
   std::string compute = "auto";   // auto, float32
 };
 
@@ -39,6 +40,7 @@ class Engine {
   const std::vector<std::string>& warnings() const { return warnings_; }  // what loading did that was not asked for
   int64_t context() const { return context_; }
   int threads() const { return team_.threads(); }
+  int64_t block() const { return options_.block > 0 ? options_.block : kBlockTokens; }
   model::KvType kv_type() const { return kv_type_; }
   const kernels::Table& kernels() const { return on_.kernels; }
   Scheduler& scheduler() { return scheduler_; }

@@ -18,7 +18,7 @@ ReadJob::~ReadJob() { engine_.cache_bytes -= counted_; }
 
 bool ReadJob::step() {
   const int64_t first = cache_.length(), total = static_cast<int64_t>(ids_.size());
-  const int64_t count = std::min(kBlockTokens, total - first);
+  const int64_t count = std::min(engine_.block(), total - first);
   engine_.on().team.region([&] {
     take(first, engine_.decoder().forward(engine_.on(), ids_.data() + first, count, wanted(first, count), cache_,
                                           engine_.state(), tap(first)));

@@ -64,7 +64,7 @@ bool GenerateJob::step() {
 
 void GenerateJob::read_block() {
   const int64_t first = cache_.length(), total = static_cast<int64_t>(prompt_.size());
-  const int64_t count = std::min(kBlockTokens, total - first);
+  const int64_t count = std::min(engine_.block(), total - first);
   engine_.on().team.region([&] {
     const bool is_last = first + count == total;
     const std::vector<int64_t> wanted = is_last ? std::vector<int64_t>{count - 1} : std::vector<int64_t>{};

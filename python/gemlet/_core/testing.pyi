@@ -15,13 +15,20 @@ __all__: list[str] = [
     "fixed_exp",
     "fixed_log",
     "linear",
+    "log_softmax_at",
+    "narrow_f16",
+    "oracle_attention",
+    "oracle_linear",
     "parse_gguf",
     "quantize",
     "row_operation",
+    "streams",
+    "sum_exp",
     "time_linear",
     "tokenizer_build_seconds",
     "tokenizer_from_arrays",
     "uniform",
+    "widen",
 ]
 
 class Sampler:
@@ -84,6 +91,29 @@ def linear(
     threads: typing.SupportsInt | typing.SupportsIndex = 1,
     float_compute: bool = False,
 ) -> numpy.typing.NDArray[numpy.float32]: ...
+def log_softmax_at(
+    isa: str,
+    x: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    targets: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+    threads: typing.SupportsInt | typing.SupportsIndex = 1,
+) -> numpy.typing.NDArray[numpy.float32]: ...
+def narrow_f16(
+    isa: str, x: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]
+) -> numpy.typing.NDArray[numpy.uint16]: ...
+def oracle_attention(
+    q: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    k: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    v: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    kv_heads: typing.SupportsInt | typing.SupportsIndex,
+    begin: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    end: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    scale: typing.SupportsFloat | typing.SupportsIndex,
+) -> numpy.typing.NDArray[numpy.float32]: ...
+def oracle_linear(
+    w: typing.Annotated[numpy.typing.ArrayLike, numpy.uint8],
+    type: str,
+    x: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+) -> numpy.typing.NDArray[numpy.float32]: ...
 def parse_gguf(bytes: bytes) -> int: ...
 def quantize(isa: str, x: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]) -> tuple[typing.Any, ...]: ...
 def row_operation(
@@ -94,6 +124,16 @@ def row_operation(
     c: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
     number: typing.SupportsFloat | typing.SupportsIndex = 0.0,
 ) -> numpy.typing.NDArray[numpy.float32]: ...
+def streams(
+    isa: str,
+    bytes: typing.Annotated[numpy.typing.ArrayLike, numpy.uint8],
+    steps: typing.SupportsInt | typing.SupportsIndex,
+) -> tuple[typing.Any, ...]: ...
+def sum_exp(
+    isa: str,
+    x: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    max: typing.SupportsFloat | typing.SupportsIndex,
+) -> float: ...
 def time_linear(
     isa: str,
     type: str,
@@ -114,3 +154,6 @@ def tokenizer_from_arrays(
 def uniform(
     arg0: typing.SupportsInt | typing.SupportsIndex, arg1: typing.SupportsInt | typing.SupportsIndex
 ) -> float: ...
+def widen(
+    isa: str, type: str, x: typing.Annotated[numpy.typing.ArrayLike, numpy.uint16]
+) -> numpy.typing.NDArray[numpy.float32]: ...
