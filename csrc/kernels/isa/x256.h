@@ -17,10 +17,12 @@ namespace {
 inline __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 inline __m128i load16(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
 
-// 16 bytes of nibbles -> low nibbles in bytes 0..15, high nibbles in 16..31.
-inline __m256i nibbles(__m128i packed) {
-  const __m256i both = _mm256_set_m128i(_mm_srli_epi16(packed, 4), packed);
-  return _mm256_and_si256(both, _mm256_set1_epi8(15));
+// 16 bytes of nibbles -> low nibbles in bytes 0..15, high nibbles in 16..31. The load puts them into both halves, and the
+// upper one is shifted: no lane is crossed.
+inline __m256i nibbles(const uint8_t* packed) {
+  const __m256i both = _mm256_broadcastsi128_si256(load16(packed));
+  const __m256i shifted = _mm256_srlv_epi32(both, _mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4));
+  return _mm256_and_si256(shifted, _mm256_set1_epi8(15));
 }
 
 // The binary16 scales of kBlocks (8 or 4) blocks that lie kStride bytes apart.
@@ -44,7 +46,7 @@ struct FmtQ4_0 {
   static constexpr size_t kGroupBytes = 8 * sizeof(codec::BlockQ4_0);
   template <int J>
   static __m256i u(const uint8_t* g) {
-    return nibbles(load16(g + J * sizeof(codec::BlockQ4_0) + 2));
+    return nibbles(g + J * sizeof(codec::BlockQ4_0) + 2);
   }
   template <int kBlocks = 8>
   static void scales(const uint8_t* g, __m256* s) {
@@ -69,7 +71,7 @@ struct FmtQ5_0 {
         _mm256_setr_epi64x(0x0000000000000000LL, 0x0101010101010101LL, 0x0202020202020202LL, 0x0303030303030303LL));
     const __m256i bit = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201ULL));
     const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit);
-    return _mm256_or_si256(nibbles(load16(block + 6)), _mm256_and_si256(set, _mm256_set1_epi8(16)));
+    return _mm256_or_si256(nibbles(block + 6), _mm256_and_si256(set, _mm256_set1_epi8(16)));
   }
   template <int kBlocks = 8>
   static void scales(const uint8_t* g, __m256* s) {

@@ -5,7 +5,7 @@
 namespace gemlet::kernels {
 namespace {
 
-constexpr size_t kPrefetch = 1024;  // bytes ahead
+constexpr size_t kPrefetch = 4096;  // bytes ahead
 
 // Sums of neighbouring lanes of a, then of b, within each 128-bit half; the lanes must fit 16 bits.
 inline __m256i add_pairs(__m256i a, __m256i b) {
@@ -39,6 +39,13 @@ template <int kOffset>
 __m256i minus_offset(__m256i dot, __m256i activations) {
   if (kOffset == 0) return dot;
   return _mm256_sub_epi32(dot, _mm256_slli_epi32(activations, __builtin_ctz(kOffset == 0 ? 1 : kOffset)));
+}
+
+// Asks for the lines of a group that lies kPrefetch further on; past the end of the weights it asks for nothing bad.
+template <size_t kBytes>
+void prefetch(const uint8_t* g) {
+  for (size_t line = 0; line < kBytes; line += 64)
+    _mm_prefetch(reinterpret_cast<const char*>(g + kPrefetch + line), _MM_HINT_T0);
 }
 
 // The integer sums of kBlocks blocks (8, or 4 in the lower lanes): over their first and their second halves.
@@ -78,34 +85,44 @@ template <class F, int kBlocks>
   return sums;
 }
 
-// The last blocks of a row, fewer than eight. Lanes past the end keep their sums: adding +0 would turn a -0 into +0.
+// The last blocks of a row, fewer than eight, padded with zero blocks. Lanes past the end keep their sums: adding +0 would
+// turn a -0 into +0.
 template <class F>
-__m256 add_tail(const uint8_t* g, int64_t blocks, const QuantRows& x, int64_t b, __m256 sums) {
-  constexpr size_t kBlockBytes = F::kGroupBytes / 8;
-  if constexpr (F::kLegacy) {  // rows of these formats need not end with a group; half a group is common (640, 1152)
-    if (blocks == 4) return _mm256_blend_ps(sums, add_group<F, 4>(g, x, b, sums), 0x0F);
-  }
+__m256 add_padded(const uint8_t* g, int64_t blocks, const QuantRows& x, int64_t b, __m256 sums) {
   const __m256i inside =
       _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(blocks)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
   alignas(32) uint8_t padded[F::kGroupBytes + 32] = {};
-  std::memcpy(padded, g, static_cast<size_t>(blocks) * kBlockBytes);
+  std::memcpy(padded, g, static_cast<size_t>(blocks) * (F::kGroupBytes / 8));
   return _mm256_blendv_ps(sums, add_group<F, 8>(padded, x, b, sums), _mm256_castsi256_ps(inside));
 }
 
-template <class F>
-void matvec(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t blocks, const QuantRows& x, float* y) {
+enum class Tail { None, Half, Padded };   // blocks after the last whole group: none, four, another number
+
+template <class F, Tail kTail>
+void matvec_rows(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t blocks, const QuantRows& x, float* y) {
   const int64_t groups = blocks / 8;
   for (int64_t r = 0; r < rows; ++r) {
     const uint8_t* g = w + static_cast<size_t>(r) * row_bytes;
     __m256 sums = _mm256_setzero_ps();
     for (int64_t i = 0; i < groups; ++i, g += F::kGroupBytes) {
-      for (size_t line = 0; line < F::kGroupBytes; line += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(g + kPrefetch + line), _MM_HINT_T0);
+      prefetch<F::kGroupBytes>(g);
       sums = add_group<F, 8>(g, x, i * 8, sums);
     }
-    if (blocks % 8 != 0) sums = add_tail<F>(g, blocks % 8, x, groups * 8, sums);
+    if constexpr (kTail != Tail::None) prefetch<F::kGroupBytes / 2>(g);
+    if constexpr (kTail == Tail::Half) sums = _mm256_blend_ps(sums, add_group<F, 4>(g, x, groups * 8, sums), 0x0F);
+    if constexpr (kTail == Tail::Padded) sums = add_padded<F>(g, blocks % 8, x, groups * 8, sums);
     y[r] = fold8(sums);
   }
+}
+
+template <class F>
+void matvec(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t blocks, const QuantRows& x, float* y) {
+  const QuantRows activations = x;   // a copy of the pointers: y may not alias them
+  if constexpr (F::kLegacy) {        // rows of these formats need not end with a group
+    if (blocks % 8 == 4) return matvec_rows<F, Tail::Half>(w, row_bytes, rows, blocks, activations, y);
+    if (blocks % 8 != 0) return matvec_rows<F, Tail::Padded>(w, row_bytes, rows, blocks, activations, y);
+  }
+  matvec_rows<F, Tail::None>(w, row_bytes, rows, blocks, activations, y);
 }
 
 template <class F>
