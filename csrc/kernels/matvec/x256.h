@@ -96,7 +96,7 @@ __m256 add_padded(const uint8_t* g, int64_t blocks, const QuantRows& x, int64_t 
   return _mm256_blendv_ps(sums, add_group<F, 8>(padded, x, b, sums), _mm256_castsi256_ps(inside));
 }
 
-enum class Tail { None, Half, Padded };   // blocks after the last whole group: none, four, another number
+enum class Tail { None, Half, Padded };  // blocks after the last whole group: none, four, another number
 
 template <class F, Tail kTail>
 void matvec_rows(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t blocks, const QuantRows& x, float* y) {
@@ -109,7 +109,10 @@ void matvec_rows(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t block
       sums = add_group<F, 8>(g, x, i * 8, sums);
     }
     if constexpr (kTail != Tail::None) prefetch<F::kGroupBytes / 2>(g);
-    if constexpr (kTail == Tail::Half) sums = _mm256_blend_ps(sums, add_group<F, 4>(g, x, groups * 8, sums), 0x0F);
+    if constexpr (kTail == Tail::Half) {
+      const __m256 lower = add_group<F, 4>(g, x, groups * 8, sums);
+      sums = _mm256_blend_ps(sums, lower, 0x0F);
+    }
     if constexpr (kTail == Tail::Padded) sums = add_padded<F>(g, blocks % 8, x, groups * 8, sums);
     y[r] = fold8(sums);
   }
@@ -117,8 +120,8 @@ void matvec_rows(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t block
 
 template <class F>
 void matvec(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t blocks, const QuantRows& x, float* y) {
-  const QuantRows activations = x;   // a copy of the pointers: y may not alias them
-  if constexpr (F::kLegacy) {        // rows of these formats need not end with a group
+  const QuantRows activations = x;  // a copy of the pointers: y may not alias them
+  if constexpr (F::kLegacy) {       // rows of these formats need not end with a group
     if (blocks % 8 == 4) return matvec_rows<F, Tail::Half>(w, row_bytes, rows, blocks, activations, y);
     if (blocks % 8 != 0) return matvec_rows<F, Tail::Padded>(w, row_bytes, rows, blocks, activations, y);
   }
