@@ -7,6 +7,7 @@ namespace gemlet::bind {
 
 void register_errors(pybind11::module_& m);
 void register_gguf(pybind11::module_& m);
+void register_safetensors(pybind11::module_& m);
 void register_tokenizer(pybind11::module_& m);
 void register_machine(pybind11::module_& m);
 void register_generate(pybind11::module_& m);

@@ -6,6 +6,7 @@ PYBIND11_MODULE(_core, m) {
   m.attr("__version__") = GEMLET_VERSION;
   gemlet::bind::register_errors(m);
   gemlet::bind::register_gguf(m);
+  gemlet::bind::register_safetensors(m);
   gemlet::bind::register_tokenizer(m);
   gemlet::bind::register_machine(m);
   gemlet::bind::register_generate(m);

@@ -1,10 +1,11 @@
-// gemlet._core.testing, the codec's part: blocks to float32 and back, and the parser over bytes in memory.
+// gemlet._core.testing, the codec's part: blocks to float32 and back, and the parsers over bytes in memory.
 #include <pybind11/numpy.h>
 
 #include "bind/bind.h"
 #include "codec/codec.h"
 #include "core/error.h"
 #include "formats/gguf.h"
+#include "formats/safetensors.h"
 
 namespace py = pybind11;
 
@@ -54,12 +55,20 @@ size_t parse_gguf(const py::bytes& bytes) {
   return formats::Gguf::parse(reinterpret_cast<const uint8_t*>(view.data()), view.size(), "memory").tensors().size();
 }
 
+size_t parse_safetensors(const py::bytes& bytes) {
+  const std::string_view view = bytes;
+  return formats::Safetensors::parse(reinterpret_cast<const uint8_t*>(view.data()), view.size(), "memory")
+      .tensors()
+      .size();
+}
+
 }  // namespace
 
 void register_testing_codec(py::module_& testing) {
   testing.def("decode", &decode, py::arg("type"), py::arg("bytes"), py::arg("cols"));
   testing.def("encode", &encode, py::arg("type"), py::arg("x"));
   testing.def("parse_gguf", &parse_gguf, py::arg("bytes"));
+  testing.def("parse_safetensors", &parse_safetensors, py::arg("bytes"));
 }
 
 }  // namespace gemlet::bind

@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "codec/codec.h"
 #include "core/file.h"
+#include "formats/tensor_info.h"
 
 namespace gemlet::formats {
 
@@ -42,16 +42,8 @@ struct Value {
   std::vector<std::string_view> strings() const;      // string arrays; empty otherwise
 };
 
-struct TensorInfo {
-  std::string name;
-  codec::Type type;
-  std::vector<int64_t> shape;  // GGUF's order, reversed: outermost first, so a linear weight is (out, in)
-  const uint8_t* data;         // in the mapping
-  size_t bytes;
-  size_t file_offset;  // of `data` in its file
-  int file_index;      // which of the split files
-};
-
+// Tensors have 1 to 4 dimensions of 1 or more; GGUF's order of dimensions is turned round. A whole file's data lies at
+// multiples of its alignment, 8 bytes at least.
 class Gguf {
  public:
   // Moves keep every view and pointer valid; a copy would not.

@@ -1,8 +1,10 @@
-"""Seeds for the GGUF fuzz target: python make_seeds.py FOLDER. Small sound files, one for each thing one may hold."""
+"""Seeds for the fuzz targets: python make_seeds.py FOLDER. Small sound files, one for each thing one may hold."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,10 +58,7 @@ def split(writer: gguf.GGUFWriter) -> None:
     add_tensor(writer, "b", "F32", 1)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    folder: Path = parser.parse_args().folder
+def write_gguf(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write(folder / "metadata.gguf", all_metadata)
     write(folder / "aligned.gguf", aligned)
@@ -69,6 +68,37 @@ def main() -> None:
     version_2 = bytearray((folder / "F32.gguf").read_bytes())
     version_2[4] = 2
     (folder / "version2.gguf").write_bytes(version_2)
+
+
+def write_safetensors(folder: Path) -> None:
+    """The target reads the same bytes as a file and as an index."""
+    folder.mkdir(parents=True, exist_ok=True)
+    widths = {"F32": 4, "F16": 2, "BF16": 2, "F64": 8, "I8": 1, "I16": 2, "I32": 4, "I64": 8}
+    tensors: dict[str, object] = {}
+    at = 0
+    for i, (dtype, width) in enumerate(widths.items()):
+        shape = [2] * (i % 4)
+        end = at + width * 2 ** (i % 4)
+        tensors[f"{dtype}.é"] = {"dtype": dtype, "shape": shape, "data_offsets": [at, end]}
+        at = end
+    tensors["none"] = {"dtype": "F32", "shape": [0, 3], "data_offsets": [at, at]}
+    metadata = {"__metadata__": {"format": "pt", "text": '\U0001f600 \\ " /\n\t'}}
+    for ascii_only in (False, True):
+        header = json.dumps(metadata | tensors, ensure_ascii=ascii_only).encode()
+        raw = struct.pack("<Q", len(header)) + header + bytes(range(at))
+        (folder / f"all-{ascii_only}.safetensors").write_bytes(raw)
+    (folder / "empty.safetensors").write_bytes(struct.pack("<Q", 2) + b"{}")
+    other = {"total_size": 80.5, "a": [1, -2e-3, True, False, None, {"b": []}]}
+    index = {"metadata": other, "weight_map": {"a": "x-1.safetensors", "b": "x-2.safetensors"}}
+    (folder / "index.json").write_text(json.dumps(index))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    folder: Path = parser.parse_args().folder
+    write_gguf(folder / "gguf")
+    write_safetensors(folder / "safetensors")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ __all__: list[str] = [
     "oracle_attention",
     "oracle_linear",
     "parse_gguf",
+    "parse_safetensors",
     "quantize",
     "row_operation",
     "streams",
@@ -115,6 +116,7 @@ def oracle_linear(
     x: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
 ) -> numpy.typing.NDArray[numpy.float32]: ...
 def parse_gguf(bytes: bytes) -> int: ...
+def parse_safetensors(bytes: bytes) -> int: ...
 def quantize(isa: str, x: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]) -> tuple[typing.Any, ...]: ...
 def row_operation(
     isa: str,
