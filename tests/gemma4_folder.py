@@ -1,4 +1,4 @@
-"""Writes a tiny Gemma 4 as a Hugging Face folder: config.json and safetensors, in one file or sharded, in any float type.
+"""Writes a tiny Gemma 4 as a Hugging Face folder: config.json and safetensors, one file or sharded, in any float type.
 
 It owns the layout of the files only; names and configuration come from golden/make_gemma4.py. Needs numpy.
 """

@@ -1,8 +1,8 @@
 """Gemma 4's text decoder in plain numpy float64, from a GGUF file: the oracle of the engine's tests. Slow and clear.
 
 Letters: T tokens, D width, H heads, K key heads, C channels a head, F feed-forward, L layers, V vocabulary, P per-layer
-width, E experts. It owns the arithmetic only; it has no cache, no batch and no tokeniser. tests/test_reference4.py holds
-it against transformers. Comments that begin with "Pitfall" tell where an engine goes wrong without an error.
+width, E experts. It owns the arithmetic only; it has no cache, no batch and no tokeniser. tests/test_reference4.py
+holds it against transformers. Comments that begin with "Pitfall" tell where an engine goes wrong without an error.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ def donors(sliding: list[bool], shared: int) -> list[int]:
 
     Pitfall: the donors are the last layers of either kind below the first that shares. They are "two before" (sliding)
     and "one before" (full) only because in E2B and E4B the sharing begins after a full layer; look the kind up.
+    (llama.cpp takes two and one for granted and aborts on other files.)
     """
     first = len(sliding) - shared
     result = list(range(first))

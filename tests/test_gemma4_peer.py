@@ -1,4 +1,7 @@
-"""llama.cpp on the tiny Gemma 4 files: it loads them, and its logits are those of transformers, up to its own rounding."""
+"""llama.cpp on the tiny Gemma 4 files: it loads them, and its logits are those of transformers up to its rounding.
+
+Models that begin to share keys elsewhere than right after a full layer make it abort the process, so none is here.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import pytest
 
 pytest.importorskip("gguf")
 
-import reference_gemma4  # noqa: E402
+import reference_gemma4
 
 EXACT_GELU = reference_gemma4.gelu
 pytestmark = pytest.mark.peer
@@ -42,7 +45,9 @@ def llama_logits(path: Path, ids: np.ndarray) -> np.ndarray:
             batch.seq_id[i][0] = 0
         assert llama.llama_decode(context, batch) == 0
         size = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model))
-        return np.stack([np.ctypeslib.as_array(llama.llama_get_logits_ith(context, i), (size,)) for i in range(len(ids))])
+        return np.stack(
+            [np.ctypeslib.as_array(llama.llama_get_logits_ith(context, i), (size,)) for i in range(len(ids))]
+        )
     finally:
         llama.llama_batch_free(batch)
         llama.llama_free(context)
@@ -67,5 +72,5 @@ def test_logits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # ... and nearly the only one: with the same gelu, the reference agrees far better.
     monkeypatch.setattr(reference_gemma4, "gelu", gelu_from_a_half_precision_table)
     same = reference_gemma4.Gemma4.load(GOLDEN / f"{name}.gguf").logits(ids)
-    print(name, error.max(), error.mean(), np.abs(got - same).max(), np.abs(got - same).mean())
     assert np.abs(got - same).max() < 1e-2
+    assert np.abs(got - same).mean() < 2e-4

@@ -262,8 +262,9 @@ def test_more_variants(tmp_path):
 def test_folders(name, shards, tmp_path):
     """The folders that gemma4_folder.py writes are what transformers takes for the same model."""
     torch = pytest.importorskip("torch")
-    from gemma4_folder import write_folder
     from transformers import AutoModelForCausalLM
+
+    from gemma4_folder import write_folder
 
     script = make_gemma4()
     variant = next(v for v in script.VARIANTS if v.name == name)
@@ -282,8 +283,9 @@ def test_folders(name, shards, tmp_path):
 @pytest.mark.parametrize(("dtype", "name"), [("F16", "float16"), ("BF16", "bfloat16")])
 def test_folders_of_half_precision(dtype, name, tmp_path):
     torch = pytest.importorskip("torch")
-    from gemma4_folder import write_safetensors
     from safetensors.torch import load_file
+
+    from gemma4_folder import write_safetensors
 
     array = np.random.default_rng(4).normal(0, 1, (33, 7)).astype(np.float32)
     write_safetensors(tmp_path / "x.safetensors", {"x": array}, dtype)
