@@ -67,7 +67,7 @@ def test_logits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         got = llama_logits(GOLDEN / f"{name}.gguf", ids)
         error = np.abs(got - expected["logits"])
     # Its gelu is the largest difference ...
-    assert error.max() < 0.1
+    assert error.max() < 0.05
     assert error.mean() < 3e-3
     # ... and nearly the only one: with the same gelu, the reference agrees far better.
     monkeypatch.setattr(reference_gemma4, "gelu", gelu_from_a_half_precision_table)
