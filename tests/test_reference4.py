@@ -135,7 +135,7 @@ class EarlyInjection(Gemma4):
 
 
 class BranchScalar(Gemma4):
-    """The layer's scalar on what the layer adds, not on the stream: as much as x grows too large by."""
+    """The last scalar on what its layer adds, not on the stream."""
 
     def hidden(self, ids):
         states = super().hidden(ids)
@@ -184,11 +184,11 @@ WRONG = {
     "values turned where K = V": ([DENSE, MOE], kind(TurnedValues)),
     "norms as 1 + w": (NAMES, tensor("output_norm.weight", lambda w: w + 1)),
     "first scalar left out": (NAMES, tensor("blk.0.layer_output_scale.weight", np.ones_like)),
-    "last scalar left out": (NAMES, kind(BranchScalar)),
+    "last scalar on the branch": (NAMES, kind(BranchScalar)),
     "one kind of layer": (NAMES, lambda m: dataclasses.replace(m, window=10**6)),
     "sliding donor too low": ([E2B], donor(5, 2)),
     "sliding donor the first": ([E2B], donor(8, 0)),
-    "keys of an earlier sharing layer's place": ([E2B], donor(7, 1)),
+    "sliding donor in between": ([E2B], donor(7, 1)),
     "per-layer rows unscaled": ([E2B], kind(UnscaledRows)),
     "per-layer part from the normed stream": ([E2B], kind(EarlyInjection)),
     "per-layer table one row off": ([E2B], tensor("per_layer_token_embd.weight", lambda w: np.roll(w, 1, 0))),
