@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-EOS_LOOK_ALIKE = b"</s>"
+END_LOOK_ALIKES = (b"</s>", b"<|tool_response>")
 
 
 class LlamaTokenizer:
@@ -17,10 +18,10 @@ class LlamaTokenizer:
         self._llama = llama
         self._vocab = llama.llama_model_get_vocab(model)
         self._buffer = (ctypes.c_int32 * 4096)()
-        # llama.cpp takes any piece with this name for an end-of-sequence marker and makes it a control piece, whatever
-        # the file says. In Gemma 3's file it is a user-defined HTML tag: `encode` puts it back.
-        tag = self._raw(EOS_LOOK_ALIKE, parse_special=True)
-        self._tag = tag[0] if len(tag) == 1 and self._raw(EOS_LOOK_ALIKE, parse_special=False) != tag else None
+        # llama.cpp takes any piece with one of these names for an end marker and makes it a control piece, whatever the
+        # file says. In Gemma's files they are user-defined: `encode` puts them back.
+        special = {tag: self._raw(tag, parse_special=True) for tag in END_LOOK_ALIKES}
+        self._tags = {t: i[0] for t, i in special.items() if len(i) == 1 and self._raw(t, parse_special=False) != i}
 
     def _raw(self, text: bytes, *, parse_special: bool) -> list[int]:
         need = len(text) * 3 + 8
@@ -32,12 +33,11 @@ class LlamaTokenizer:
         return list(self._buffer[:count])
 
     def encode(self, text: bytes, *, parse_special: bool) -> list[int]:
-        if parse_special or self._tag is None:
+        if parse_special or not self._tags:
             return self._raw(text, parse_special=parse_special)
-        first, *others = text.split(EOS_LOOK_ALIKE)
-        ids = self._raw(first, parse_special=False)
-        for part in others:
-            ids += [self._tag, *self._raw(part, parse_special=False)]
+        ids = []
+        for part in re.split(b"(" + b"|".join(map(re.escape, self._tags)) + b")", text):
+            ids += [self._tags[part]] if part in self._tags else self._raw(part, parse_special=False)
         return ids
 
 

@@ -25,12 +25,15 @@ struct Arrays {
   std::vector<std::string> pieces;
   std::vector<float> scores;
   std::vector<int32_t> kinds;
+  std::vector<std::string> merges;
 };
 
 std::shared_ptr<Tokenizer> from_arrays(std::vector<py::bytes> pieces, std::vector<float> scores,
-                                       std::vector<int32_t> kinds, int32_t bos, bool add_space_prefix) {
-  auto arrays = std::make_shared<Arrays>(Arrays{{}, std::move(scores), std::move(kinds)});
+                                       std::vector<int32_t> kinds, int32_t bos, bool add_space_prefix,
+                                       const std::vector<py::bytes>& merges) {
+  auto arrays = std::make_shared<Arrays>(Arrays{{}, std::move(scores), std::move(kinds), {}});
   for (const py::bytes& piece : pieces) arrays->pieces.emplace_back(piece);
+  for (const py::bytes& merge : merges) arrays->merges.emplace_back(merge);
   const auto fits = [&](size_t size) { return size == 0 || size == pieces.size(); };
   if (!fits(arrays->scores.size()) || !fits(arrays->kinds.size()))
     throw BadArgument(cat("vocabulary: expected ", pieces.size(), " scores and kinds, got ", arrays->scores.size(),
@@ -39,10 +42,12 @@ std::shared_ptr<Tokenizer> from_arrays(std::vector<py::bytes> pieces, std::vecto
   vocabulary.pieces.assign(arrays->pieces.begin(), arrays->pieces.end());
   vocabulary.scores = arrays->scores.empty() ? nullptr : arrays->scores.data();
   vocabulary.kinds = arrays->kinds.empty() ? nullptr : arrays->kinds.data();
+  vocabulary.merges.assign(arrays->merges.begin(), arrays->merges.end());
   vocabulary.bos = bos;
   vocabulary.add_space_prefix = add_space_prefix;
   vocabulary.owner = arrays;
-  return std::const_pointer_cast<Tokenizer>(std::shared_ptr<const Tokenizer>(Tokenizer::spm(std::move(vocabulary))));
+  return std::const_pointer_cast<Tokenizer>(
+      std::shared_ptr<const Tokenizer>(engine::tokenizer_of(std::move(vocabulary))));
 }
 
 // Seconds that each part of opening a file's tokenizer took: the file, its vocabulary, the tokenizer's tables.
@@ -54,7 +59,7 @@ std::vector<double> build_seconds(const std::string& path) {
   times.push_back(Clock::now());
   text::Vocabulary vocabulary = engine::vocabulary_from(file);
   times.push_back(Clock::now());
-  const auto built = Tokenizer::spm(std::move(vocabulary));
+  const auto built = engine::tokenizer_of(std::move(vocabulary));
   times.push_back(Clock::now());
   std::vector<double> seconds;
   for (size_t i = 1; i < times.size(); ++i)
@@ -66,7 +71,7 @@ std::vector<double> build_seconds(const std::string& path) {
 
 void register_testing_tokenizer(py::module_& testing) {
   testing.def("tokenizer_from_arrays", &from_arrays, py::arg("pieces"), py::arg("scores"), py::arg("kinds"),
-              py::arg("bos") = -1, py::arg("add_space_prefix") = false);
+              py::arg("bos") = -1, py::arg("add_space_prefix") = false, py::arg("merges") = std::vector<py::bytes>());
   testing.def("tokenizer_build_seconds", &build_seconds, py::arg("path"));
 }
 

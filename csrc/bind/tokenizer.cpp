@@ -61,7 +61,8 @@ std::shared_ptr<Tokenizer> open(const std::string& path) {
   text::Vocabulary vocabulary =
       engine::vocabulary_from(std::make_shared<const formats::Gguf>(formats::Gguf::open(path)));
   // Python knows no const; every bound method is.
-  return std::const_pointer_cast<Tokenizer>(std::shared_ptr<const Tokenizer>(Tokenizer::spm(std::move(vocabulary))));
+  return std::const_pointer_cast<Tokenizer>(
+      std::shared_ptr<const Tokenizer>(engine::tokenizer_of(std::move(vocabulary))));
 }
 
 }  // namespace

@@ -54,7 +54,7 @@ Engine::Engine(const std::string& path, const LoadOptions& options)
   if (options.block < 0) throw BadArgument(cat("block: expected 0 or more tokens, got ", options.block));
   auto file = std::make_shared<const formats::Gguf>(formats::Gguf::open(path));
   decoder_ = std::make_shared<const model::Decoder>(file);
-  tokenizer_ = text::Tokenizer::spm(vocabulary_from(file));
+  tokenizer_ = tokenizer_of(vocabulary_from(file));
   const auto pieces = static_cast<int64_t>(tokenizer_->vocabulary().pieces.size());
   if (pieces > decoder_->config().vocabulary)
     throw BadFile(

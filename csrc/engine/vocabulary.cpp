@@ -2,6 +2,7 @@
 #include "engine/vocabulary.h"
 
 #include <string>
+#include <utility>
 
 #include "core/error.h"
 
@@ -13,6 +14,7 @@ using formats::Value;
 using formats::ValueType;
 
 constexpr uint64_t kMaxPieces = uint64_t{1} << 22U;
+constexpr uint64_t kMaxMerges = uint64_t{1} << 23U;
 
 std::string key_of(const char* name) { return std::string("tokenizer.ggml.") + name; }
 
@@ -53,30 +55,60 @@ bool optional_flag(const Gguf& file, const char* name, bool otherwise) {
   return *flag;
 }
 
+// Gemma 4's vocabulary goes by merges. Some files call it 'llama' and tell it from Gemma 3's by `pre` alone.
+bool is_gemma4(const Gguf& file) {
+  const std::string_view model = file.require_string(key_of("model"));
+  if (model != "llama" && model != "gemma4")
+    throw UnsupportedModel(cat("gguf: key 'tokenizer.ggml.model': expected 'gemma4' (Gemma 4's vocabulary) or 'llama' ",
+                               "(Gemma 3's), got '", model, "'; this tokenizer is not one that gemlet runs"));
+  const Value* pre = file.find(key_of("pre"));
+  return model == "gemma4" || (pre != nullptr && pre->as_string() == "gemma4");
+}
+
+std::vector<std::string_view> require_merges(const Gguf& file) {
+  const Value* merges = file.find(key_of("merges"));
+  const uint64_t count = merges == nullptr ? 0 : merges->count;
+  if (merges != nullptr && merges->is_array && count == 0)
+    throw BadFile("gguf: key 'tokenizer.ggml.merges': expected at least one merge, got none; convert the model anew");
+  if (count > kMaxMerges)
+    throw BadFile(cat("gguf: key 'tokenizer.ggml.merges': expected at most ", kMaxMerges, " merges, got ", count));
+  if (merges == nullptr)
+    throw BadFile(
+        "gguf: key 'tokenizer.ggml.merges': expected an array, but the file has no such key; Gemma 4's text cannot be "
+        "split without it: convert the model anew with a converter that writes it");
+  return require_array(file, "merges", ValueType::String, count).strings();
+}
+
 }  // namespace
 
 text::Vocabulary vocabulary_from(const std::shared_ptr<const Gguf>& file) {
-  const std::string_view model = file->require_string(key_of("model"));
-  if (model != "llama")
-    throw UnsupportedModel(cat("gguf: key 'tokenizer.ggml.model': expected 'llama' (Gemma 3's vocabulary), got '",
-                               model, "'; this tokenizer is not one that gemlet runs"));
+  const bool gemma4 = is_gemma4(*file);
   const Value* tokens = file->find(key_of("tokens"));
   const uint64_t count = tokens == nullptr ? 0 : tokens->count;
   if (count > kMaxPieces)
     throw BadFile(cat("gguf: key 'tokenizer.ggml.tokens': expected at most ", kMaxPieces, " tokens, got ", count));
   text::Vocabulary vocabulary;
   vocabulary.pieces = require_array(*file, "tokens", ValueType::String, count).strings();
-  vocabulary.scores = reinterpret_cast<const float*>(require_array(*file, "scores", ValueType::F32, count).data);
+  if (gemma4)  // and its scores say nothing
+    vocabulary.merges = require_merges(*file);
+  else
+    vocabulary.scores = reinterpret_cast<const float*>(require_array(*file, "scores", ValueType::F32, count).data);
   vocabulary.kinds = reinterpret_cast<const int32_t*>(require_array(*file, "token_type", ValueType::I32, count).data);
   vocabulary.bos = optional_id(*file, "bos_token_id", count);
   vocabulary.eos = optional_id(*file, "eos_token_id", count);
   vocabulary.unk = optional_id(*file, "unknown_token_id", count);
   vocabulary.pad = optional_id(*file, "padding_token_id", count);
   // What a file does not say is what llama.cpp, whose format this is, takes it to mean for this kind of vocabulary.
-  vocabulary.add_bos = optional_flag(*file, "add_bos_token", true);
-  vocabulary.add_space_prefix = optional_flag(*file, "add_space_prefix", true);
+  // Gemma 4 is the same in every file: some say "no start token", and without one the model answers nonsense.
+  vocabulary.add_bos = optional_flag(*file, "add_bos_token", true) || gemma4;
+  vocabulary.add_space_prefix = optional_flag(*file, "add_space_prefix", true) && !gemma4;
   vocabulary.owner = file;
   return vocabulary;
+}
+
+std::unique_ptr<const text::Tokenizer> tokenizer_of(text::Vocabulary vocabulary) {
+  return vocabulary.merges.empty() ? text::Tokenizer::spm(std::move(vocabulary))
+                                   : text::Tokenizer::bpe(std::move(vocabulary));
 }
 
 }  // namespace gemlet::engine

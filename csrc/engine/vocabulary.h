@@ -11,4 +11,7 @@ namespace gemlet::engine {
 // Throws UnsupportedModel (another kind of tokenizer), BadFile (a key is missing, or has the wrong type, length or value).
 text::Vocabulary vocabulary_from(const std::shared_ptr<const formats::Gguf>& file);
 
+// The algorithm that the vocabulary is for: BPE if it has merges, else SPM.
+std::unique_ptr<const text::Tokenizer> tokenizer_of(text::Vocabulary vocabulary);
+
 }  // namespace gemlet::engine

@@ -20,7 +20,9 @@ class PieceTable {
 
   int32_t find(std::string_view piece) const {  // -1 if absent
     if (piece.empty() || piece.size() > longest_) return -1;
-    const uint64_t hash = hash_bytes(piece.data(), piece.size());
+    return find_hashed(piece, hash_bytes(piece.data(), piece.size()));
+  }
+  int32_t find_hashed(std::string_view piece, uint64_t hash) const {  // `hash`: hash_bytes of it; not empty
     const uint32_t tag = tag_of(hash);
     for (size_t at = hash & mask_;; at = (at + 1) & mask_) {
       const uint32_t slot = slots_[at];
@@ -29,6 +31,14 @@ class PieceTable {
       const uint32_t id = (slot & id_mask_) - 1;
       if (equal(pieces_[id], piece)) return static_cast<int32_t>(id);
     }
+  }
+  // For many lookups at once: ask ahead for a slot, then look what it has without reading the piece.
+  void fetch_slot(uint64_t hash) const { __builtin_prefetch(&slots_[hash & mask_]); }
+  int32_t candidate(uint64_t hash) const {  // the only piece, but for one in thousands, that it can be; -1: none
+    const uint32_t tag = tag_of(hash);
+    for (size_t at = hash & mask_; slots_[at] != 0; at = (at + 1) & mask_)
+      if ((slots_[at] & ~id_mask_) == tag) return static_cast<int32_t>((slots_[at] & id_mask_) - 1);
+    return -1;
   }
   size_t longest() const { return longest_; }  // bytes of the longest piece
   size_t bytes() const { return slots_.size() * sizeof(uint32_t); }

@@ -1,5 +1,5 @@
-// Text <-> token ids from a vocabulary. Two algorithms share one interface: SPM (Gemma 3's GGUF: pieces with scores) and,
-// from part 2, BPE by merge rank (Gemma 4). Immutable after construction, so safe to share between threads.
+// Text <-> token ids from a vocabulary. Two algorithms share one interface: SPM (Gemma 3's GGUF: pieces with scores) and
+// BPE by merge rank (Gemma 4). Immutable after construction, so safe to share between threads.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,7 @@ struct Vocabulary {
   std::vector<std::string_view> pieces;  // (V) bytes owned by the caller's mapping, spaces written as U+2581
   const float* scores = nullptr;         // (V) unaligned little-endian floats, or null
   const int32_t* kinds = nullptr;        // (V) unaligned little-endian PieceKind numbers, or null (= Normal)
+  std::vector<std::string_view> merges;  // "left right", lowest rank first; the same owner. Empty: SPM
   int32_t bos = -1, eos = -1, unk = -1, pad = -1;
   bool add_bos = true;
   bool add_space_prefix = false;
@@ -27,6 +28,9 @@ class Tokenizer {
   virtual ~Tokenizer() = default;
   // Throws BadFile if the vocabulary cannot be used (no bytes, duplicate control pieces, ...).
   static std::unique_ptr<const Tokenizer> spm(Vocabulary vocabulary);
+  // Also throws BadFile without merges, or if one names a piece that there is not. Scores and the space prefix are not
+  // used, and `vocabulary().merges` is empty afterwards.
+  static std::unique_ptr<const Tokenizer> bpe(Vocabulary vocabulary);
 
   // Appends ids of `text` (any bytes). parse_special: control pieces written out in the text become their ids.
   virtual void encode(std::string_view text, bool add_bos, bool parse_special, std::vector<int32_t>& ids) const = 0;

@@ -152,6 +152,7 @@ def tokenizer_from_arrays(
     kinds: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
     bos: typing.SupportsInt | typing.SupportsIndex = -1,
     add_space_prefix: bool = False,
+    merges: collections.abc.Sequence[bytes] = [],
 ) -> gemlet._core.Tokenizer: ...
 def uniform(
     arg0: typing.SupportsInt | typing.SupportsIndex, arg1: typing.SupportsInt | typing.SupportsIndex
