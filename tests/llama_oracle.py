@@ -41,11 +41,16 @@ class LlamaTokenizer:
         return ids
 
 
+# llama.cpp goes on calling a log callback after the test that set it: none may be collected.
+KEPT: list[object] = []
+
+
 @contextmanager
 def open_llama(path: str) -> Iterator[LlamaTokenizer]:
     import llama_cpp as llama
 
     silent = llama.llama_log_callback(lambda level, text, data: None)
+    KEPT.append(silent)
     llama.llama_log_set(silent, ctypes.c_void_p(0))
     params = llama.llama_model_default_params()
     params.vocab_only = True

@@ -19,6 +19,8 @@ EXACT_GELU = reference_gemma4.gelu
 pytestmark = pytest.mark.peer
 
 GOLDEN = Path(__file__).parent / "golden"
+# llama.cpp goes on calling a log callback after the test that set it: none may be collected.
+KEPT: list[object] = []
 NAMES = ["gemma4_tiny_e2b", "gemma4_tiny_31b", "gemma4_tiny_26b"]
 
 
@@ -26,6 +28,7 @@ def llama_logits(path: Path, ids: np.ndarray) -> np.ndarray:
     """ids (T,) -> (T, V), the cache in F32, the whole prompt in one batch."""
     llama = pytest.importorskip("llama_cpp")
     silent = llama.llama_log_callback(lambda level, text, data: None)
+    KEPT.append(silent)
     llama.llama_log_set(silent, ctypes.c_void_p(0))
     model = llama.llama_model_load_from_file(str(path).encode(), llama.llama_model_default_params())
     assert model, f"llama.cpp cannot load {path}"
