@@ -8,7 +8,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <vector>
 
 #include "core/error.h"
 
@@ -58,16 +57,6 @@ void MappedFile::read(size_t offset, void* into, size_t count) const {
     offset += static_cast<size_t>(got);
     count -= static_cast<size_t>(got);
   }
-}
-
-size_t MappedFile::cached_bytes() const {
-  if (size_ == 0) return 0;
-  const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
-  std::vector<unsigned char> seen((size_ + page - 1) / page);
-  if (::mincore(const_cast<uint8_t*>(data_), size_, seen.data()) != 0) return 0;
-  size_t bytes = 0;
-  for (const unsigned char s : seen) bytes += (s & 1U) ? page : 0;
-  return bytes < size_ ? bytes : size_;
 }
 
 }  // namespace gemlet

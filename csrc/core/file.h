@@ -22,8 +22,6 @@ class MappedFile {
 
   // Copies bytes [offset, offset + count) through pread, so that they never become resident in the mapping.
   void read(size_t offset, void* into, size_t count) const;
-  // Bytes of the mapping now resident in this process's page tables' backing cache (mincore).
-  size_t cached_bytes() const;
 
  private:
   MappedFile(std::string path, int fd, const uint8_t* data, size_t size)

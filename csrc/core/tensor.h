@@ -21,7 +21,6 @@ struct Rows {
   operator Rows<const T>() const { return {data, rows, cols, stride}; }  // NOLINT: a view may lose its write access
 
   T* row(int64_t r) const { return data + r * stride; }
-  Rows first(int64_t n) const { return {data, n, cols, stride}; }
 };
 
 // Memory for n elements, 64-byte aligned, uninitialised; grows, never shrinks. Throws std::bad_alloc.

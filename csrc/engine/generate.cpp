@@ -144,6 +144,7 @@ void GenerateJob::finished(std::exception_ptr failure) {
     end("cancelled");
     return;
   } catch (...) {
+    // Not lost: next() throws it to whoever reads the stream.
   }
   const std::lock_guard<std::mutex> lock(events_mutex_);
   events_failure_ = failure;
