@@ -69,7 +69,8 @@ void register_generate(py::module_& m) {
   options.def(py::init<>())
       .def_readwrite("max_tokens", &GenerateOptions::max_tokens)
       .def_readwrite("ignore_eos", &GenerateOptions::ignore_eos)
-      .def_readwrite("stop", &GenerateOptions::stop);
+      .def_readwrite("stop", &GenerateOptions::stop)
+      .def_readwrite("constraint_after", &GenerateOptions::constraint_after);
   option(options, "temperature", &sampling::Options::temperature);
   option(options, "top_k", &sampling::Options::top_k);
   option(options, "top_p", &sampling::Options::top_p);

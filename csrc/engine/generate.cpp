@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "core/error.h"
 
@@ -18,6 +19,8 @@ GenerateJob::GenerateJob(Engine& engine, std::vector<int32_t> ids, GenerateOptio
       prompt_(std::move(ids)),
       options_(std::move(options)),
       sampler_(options_.sampling, engine_.decoder().config().vocabulary),
+      gate_(options_.constraint, options_.constraint_after, engine_.decoder().config().vocabulary,
+            options_.sampling.logprobs >= 0),
       cache_(engine_.new_cache()),
       stop_(options_.stop),
       submitted_(Clock::now()),
@@ -25,6 +28,8 @@ GenerateJob::GenerateJob(Engine& engine, std::vector<int32_t> ids, GenerateOptio
       decoding_(submitted_) {
   engine_.check_ids(prompt_);
   if (options_.max_tokens < 0) throw BadArgument(cat("max_tokens: expected 0 or more, got ", options_.max_tokens));
+  if (options_.constraint && options_.ignore_eos)
+    throw BadArgument("ignore_eos: a constraint decides where the text may end; leave one of the two out");
   sampler_.see_prompt(prompt_.data(), prompt_.size());
 }
 
@@ -55,18 +60,32 @@ bool GenerateJob::step() {
     read_block();
     return ended_;
   }
-  const sampling::Choice choice = sampler_.sample(logits_.data());
-  if (accept(choice)) return true;
-  engine_.on().team.region(
-      [&] { compute_logits(engine_.decoder().forward(engine_.on(), &choice.id, 1, {0}, cache_, engine_.state())); });
+  // Tokens that nothing else could stand for cost no head, and the model reads them as one block.
+  std::vector<int32_t> chosen;
+  do {
+    const sampling::Choice choice =
+        gate_.forced() >= 0 ? sampler_.take(gate_.forced()) : sampler_.sample(logits_.data(), gate_.mask());
+    if (accept(choice)) return true;
+    chosen.push_back(choice.id);
+    gate_.look();
+  } while (gate_.forced() >= 0 && static_cast<int64_t>(chosen.size()) < engine_.block() && !cancelled());
+  read(chosen);
   return false;
+}
+
+void GenerateJob::read(const std::vector<int32_t>& ids) {
+  const auto count = static_cast<int64_t>(ids.size());
+  engine_.on().team.region([&] {
+    compute_logits(engine_.decoder().forward(engine_.on(), ids.data(), count, {count - 1}, cache_, engine_.state()));
+  });
 }
 
 void GenerateJob::read_block() {
   const int64_t first = cache_.length(), total = static_cast<int64_t>(prompt_.size());
   const int64_t count = std::min(engine_.block(), total - first);
+  const bool is_last = first + count == total;
+  if (is_last) gate_.look();
   engine_.on().team.region([&] {
-    const bool is_last = first + count == total;
     const std::vector<int64_t> wanted = is_last ? std::vector<int64_t>{count - 1} : std::vector<int64_t>{};
     const Rows<const float> h =
         engine_.decoder().forward(engine_.on(), prompt_.data() + first, count, wanted, cache_, engine_.state());
@@ -84,11 +103,21 @@ void GenerateJob::read_block() {
   if (options_.max_tokens == 0) end("length");
 }
 
-// logits_ (V) from h (1, D), the state of the last token.
+// logits_ (V) from h (1, D), the state of the last token: what of them the next token needs, the others are -inf.
 void GenerateJob::compute_logits(Rows<const float> h) {
-  const int64_t v = engine_.decoder().config().vocabulary;
-  logits_.resize(static_cast<size_t>(v));
-  engine_.decoder().head(engine_.on(), h, {logits_.data(), 1, v}, engine_.state());
+  const std::vector<int32_t>& rows = gate_.rows();
+  if (gate_.forced() < 0) {
+    const int64_t v = engine_.decoder().config().vocabulary;
+    logits_.resize(static_cast<size_t>(v));
+    if (rows.empty()) {
+      engine_.decoder().head(engine_.on(), h, {logits_.data(), 1, v}, engine_.state());
+    } else {
+      some_.resize(rows.size());
+      engine_.decoder().head_rows(engine_.on(), h, rows, some_.data(), engine_.state());
+      std::fill(logits_.begin(), logits_.end(), -std::numeric_limits<float>::infinity());
+      for (size_t i = 0; i < rows.size(); ++i) logits_[static_cast<size_t>(rows[i])] = some_[i];
+    }
+  }
   count_memory();
 }
 
@@ -101,6 +130,9 @@ void GenerateJob::count_memory() {
 bool GenerateJob::accept(const sampling::Choice& choice) {
   const std::vector<int32_t>& ends = engine_.end_ids();
   if (!options_.ignore_eos && std::find(ends.begin(), ends.end(), choice.id) != ends.end()) {
+    if (gate_.waiting())
+      throw SchemaError(cat("generate: the model ended its answer before token ", gate_.opens_after(),
+                            ", behind which the constraint begins; ask again, or without the part before it"));
     end("stop");
     return true;
   }
@@ -111,9 +143,10 @@ bool GenerateJob::accept(const sampling::Choice& choice) {
   event.ids.push_back(choice.id);
   if (options_.sampling.logprobs >= 0) event.choices.push_back(choice);
   push(std::move(event));
-  if (stop_.met())
+  if (!stop_.met()) gate_.accept(choice.id);
+  if (stop_.met() || gate_.finished())
     end("stop");
-  else if (generated_ >= options_.max_tokens || cache_.length() >= engine_.context())
+  else if (generated_ >= options_.max_tokens || static_cast<int64_t>(prompt_.size()) + generated_ > engine_.context())
     end("length");
   return ended_;
 }

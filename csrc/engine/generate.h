@@ -4,9 +4,11 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "engine/constraint.h"
 #include "engine/engine.h"
 #include "engine/stop_text.h"
 #include "sampling/sampler.h"
@@ -19,6 +21,8 @@ struct GenerateOptions {
   bool ignore_eos = false;
   std::vector<std::string> stop;  // UTF-8; none may be empty
   sampling::Options sampling;
+  std::shared_ptr<Constraint> constraint;  // for this generation alone; null: none
+  int32_t constraint_after = -1;           // the id behind which it begins; -1: with the first token
 };
 
 struct Event {
@@ -49,6 +53,7 @@ class GenerateJob final : public Job {
   void finished(std::exception_ptr failure) override;
   void read_block();
   bool accept(const sampling::Choice& choice);  // true: that was the last token
+  void read(const std::vector<int32_t>& ids);
   void compute_logits(Rows<const float> h);
   void push(Event event);
   void end(const std::string& reason);
@@ -58,11 +63,13 @@ class GenerateJob final : public Job {
   std::vector<int32_t> prompt_;
   GenerateOptions options_;
   sampling::Sampler sampler_;
+  Gate gate_;
   model::KvCache cache_;
   int64_t counted_ = 0;
   text::Utf8Stream utf8_;
   StopText stop_;
-  std::vector<float> logits_;  // (V) of the last token, kept while other jobs run
+  std::vector<float> logits_;  // (V) of the last token, kept while other jobs run; stale where the gate forces an id
+  std::vector<float> some_;    // of the rows that the gate allows
   int64_t generated_ = 0;
   bool ended_ = false;
   Clock::time_point submitted_, started_, decoding_;
