@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -113,7 +112,6 @@ class _Handler(BaseHTTPRequestHandler):
     """Answers for the hub that its class was made with."""
 
     hub: Hub
-    protocol_version = "HTTP/1.1"
 
     def do_HEAD(self) -> None:
         self._answer()
@@ -194,9 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, body: bytes, headers: dict[str, str], file: str = "") -> None:
         self.send_response(status)
-        if file and self.hub.extra:
-            self.send_header("Connection", "close")
-        else:
+        if not (file and self.hub.extra):
             self.send_header("Content-Length", str(len(body)))
         for name, value in headers.items():
             self.send_header(name, value)
@@ -206,22 +202,18 @@ class _Handler(BaseHTTPRequestHandler):
         cuts = self.hub.cut.get(file)
         if cuts:
             self.wfile.write(body[: cuts.pop(0)])
-            self.close_connection = True
             return
         if file in self.hub.stall:
             self.wfile.write(body[: self.hub.stall[file]])
             self.wfile.flush()
             self.hub.ending.wait(60)
-            self.close_connection = True
             return
         self.wfile.write(body + (self.hub.extra if file else b""))
-        self.close_connection = self.close_connection or bool(file and self.hub.extra)
 
 
 @contextmanager
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub with two models, and an environment that knows no other."""
-    library = import_module("huggingface_hub")
     only_this(tmp_path, monkeypatch)
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
@@ -245,7 +237,6 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         )
         hub.repos["org/tiny"] = Repo(folder_files())
         yield hub
-        library.close_session()
 
 
 def folder_files() -> dict[str, bytes]:

@@ -96,6 +96,7 @@ def test_from_pretrained_chooses_in_the_given_cache(cache, tmp_path):
         (3, {}),
         ("org/m", {"revision": "../x"}),
         ("org/m:Q8_0", {"quant": "Q4_0"}),
+        ("org/m@v1", {"revision": "v2"}),
     ):
         with pytest.raises(ValueError, match="from_pretrained: "):
             sources.pretrained(wrong, **options)

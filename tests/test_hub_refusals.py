@@ -81,6 +81,8 @@ def test_what_is_not_there_is_said(server, monkeypatch):
             hub.pull(wrong)
     with pytest.raises(ValueError, match="is no branch, tag or commit"):
         hub.pull(REPO, revision="../../main")
+    with pytest.raises(ValueError, match="revision 'v1' contradicts 'org/tiny-gguf@v2'"):
+        hub.pull(f"{REPO}@v2", revision="v1")
     monkeypatch.setenv("HF_ENDPOINT", f"{server.url}/nowhere")
     with pytest.raises(gemlet.GemletError, match="status 404"):
         hub.pull(REPO)

@@ -135,6 +135,8 @@ def _asked(name: str, revision: str | None) -> Name:
         raise ValueError(f"pull: {name!r} is no repository of the hub; expected 'org/name' or 'org/name:quant'")
     if revision is not None and not names.is_revision(revision):
         raise ValueError(f"pull: revision {revision!r} is no branch, tag or commit")
+    if revision is not None and asked.revision not in (None, revision):
+        raise ValueError(f"pull: revision {revision!r} contradicts {name!r}")
     return Name(asked.repo, revision or asked.revision, asked.quant)
 
 

@@ -52,8 +52,12 @@ def pretrained(
         raise ValueError(f"from_pretrained: {name!r} is no name on the hub; expected 'org/name' or 'org/name:quant'")
     if revision is not None and not names.is_revision(revision):
         raise ValueError(f"from_pretrained: revision {revision!r} is no branch, tag or commit")
+    if revision is not None and asked.revision not in (None, revision):
+        raise ValueError(
+            f"from_pretrained: revision {revision!r} and {asked.revision!r} of {name!r} contradict each other"
+        )
     if quant is not None and asked.quant is not None and quant.upper() != asked.quant.upper():
-        raise ValueError(f"from_pretrained: quant {quant!r} and {asked.quant!r} of {name!r} contradict each other")
+        raise ValueError(f"from_pretrained: quant {quant!r} contradicts {name!r}")
     cache = caches.hub_cache() if cache_dir is None else Path(cache_dir).expanduser()
     repo = names.Name(asked.repo, revision or asked.revision)
     wanted = names.Name(repo.repo, repo.revision, quant or asked.quant)
