@@ -102,6 +102,29 @@ def test_from_pretrained_chooses_in_the_given_cache(cache, tmp_path):
             sources.pretrained(wrong, **options)
 
 
+def test_quant_picks_a_file_or_is_left_for_loading(cache, tmp_path):
+    pulled = write_repo(cache, "org/m", {"m-Q8_0.gguf": b"8", "m-F16.gguf": b"16"})
+    folder = write_repo(cache, "org/folder", model_folder(tmp_path / "made"))
+    own = tmp_path / "models" / "several"
+    own.mkdir(parents=True)
+    for quant in ("Q8_0", "F16"):
+        (own / f"m-{quant}.gguf").write_bytes(b"m")
+    assert sources.choose("org/m", "f16") == (str(pulled / "m-F16.gguf"), None)
+    for path in ("several", own):
+        assert sources.choose(path, "f16") == (str(own / "m-F16.gguf"), None)
+    for path in ("org/folder", folder):
+        assert sources.choose(path, "q8_0") == (str(folder), "q8_0")
+    assert sources.choose(TINY, "q8_0") == (str(TINY), "q8_0")
+    with pytest.raises(gemlet.ModelNotFound, match="no model is 'Q5_0'; there is: F16, Q8_0"):
+        sources.choose("several", "Q5_0")
+    with pytest.raises(TypeError, match="quant must be a string"):
+        gemlet.load("org/m", quant=8)
+    (pulled / "m-Q8_0.gguf").unlink()
+    (pulled / "m-Q8_0.gguf").symlink_to(TINY)
+    with gemlet.load("org/m", quant="q8_0", context=32) as model:
+        assert model.path == str(pulled / "m-Q8_0.gguf")
+
+
 def test_own_models_by_their_stems(cache, tmp_path):
     models = tmp_path / "models"
     (models / "several").mkdir(parents=True)

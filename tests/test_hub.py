@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -166,6 +168,49 @@ def test_a_file_too_large_for_plain_requests_is_fetched_by_the_library_and_check
         hub.pull(f"{REPO}:Q8_0")
     assert caches.find(Name(REPO, None, "Q4_K_M"), caches.hub_cache())
     assert "Q8_0" not in caches.describe(list(caches.everything()))
+
+
+def test_two_that_pull_at_once_fetch_once(server):
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(hub.pull, [REPO, REPO]))
+    assert both[0].path == both[1].path
+    assert sorted(done.downloaded_bytes for done in both) == [0, len(WEIGHTS)]
+    assert len([request for request in server.gets() if request.port == server.ports[1]]) == 1
+
+
+def test_a_file_system_without_links(server, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(transfer.os, "symlink", refuse)
+    done = hub.pull(f"{REPO}:Q8_0")
+    assert Path(done.path).is_file()
+    assert not Path(done.path).is_symlink()
+    assert hub.pull(f"{REPO}:Q8_0").downloaded_bytes == 0
+    assert gemlet.sources.resolve(done.name) == done.path
+    assert main(["rm", done.name, "--yes"]) == 0
+    assert not Path(done.path).exists()
+
+
+@pytest.mark.parametrize("with_tqdm", [True, False])
+def test_the_bar_on_a_terminal(server, monkeypatch, with_tqdm):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    if not with_tqdm:
+        monkeypatch.setitem(sys.modules, "tqdm", None)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert main(["pull", REPO]) == 0
+    shown = terminal.getvalue()
+    assert "tiny-Q4_K_M.gguf" in shown
+    assert ("375k/375k" if with_tqdm else "375.0 KiB of 375.0 KiB\n") in shown
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    terminal.truncate(0)
+    assert main(["pull", f"{REPO}:Q8_0"]) == 0
+    assert "163k" not in terminal.getvalue()
+    assert "\r" not in terminal.getvalue()
 
 
 def test_split_files_come_together_and_parts_that_lack_are_an_error(server):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os.path
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import gemlet
 from gemlet import names
@@ -61,3 +65,11 @@ def test_choosing_a_quant():
         chosen("K_M")
     with pytest.raises(gemlet.ModelNotFound, match="there is no Q4_K_M, and more than one model"):
         names.pick(groups[2:], None, "org/m")
+
+
+@given(st.text(alphabet="ab./\\\0\n~", max_size=12))
+def test_a_name_inside_a_folder_stays_there(text):
+    if names.is_inside(text):
+        joined = os.path.join("/root", text)
+        assert os.path.normpath(joined) == joined
+        assert joined.startswith("/root/")

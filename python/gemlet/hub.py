@@ -261,7 +261,7 @@ def explanation(errors: Any, error: Exception, asked: Name) -> str | None:
         status = int(getattr(error.response, "status_code", 0))
         reason = {401: f"; the token is not accepted (asked {token})", 403: "; access is denied", 429: "; ask later"}
         return f"{asked.repo}: {endpoint()} answered with status {status}{reason.get(status, '')}"
-    if is_transport(errors, error):
+    if is_transport(errors, error) or isinstance(error, errors.LocalEntryNotFoundError):
         kind = str(error) or type(error).__name__
         return f"{asked.repo}: cannot reach {endpoint()}: {kind}; what was fetched is kept, pull again to go on"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:

@@ -51,7 +51,8 @@ def load(
     context: tokens that prompt and answer may have together; "auto" is what the model was trained for.
     kv_dtype: "auto", "f32" or "f16", how keys and values are kept.
     compute: "auto" quantises activations as the weights ask, "float32" keeps them as they are (slower, exact).
-    expert_cache, quant, draft: reserved; only their defaults are available in this version.
+    quant: which GGUF file of a pulled repository or a folder that has several, as "Q8_0".
+    expert_cache, draft: reserved; only their defaults are available in this version.
 
     >>> with load("demo", threads=1, context=2048) as small:
     ...     small.context, small.threads
@@ -59,6 +60,8 @@ def load(
     """
     if unknown:
         raise unknown_option("load", unknown, _LOAD_OPTIONS)
+    if quant is not None:
+        path, quant = sources.choose(path, quant)
     for name, value in (("expert_cache", expert_cache), ("quant", quant), ("draft", draft)):
         if value not in ("auto", None):
             raise not_available("load", name, value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from . import caches, names
+from . import caches, demo, names
 from .errors import BadFile, GemletError, ModelNotFound, UnsupportedModel
 
 # GGUF's general.file_type in words: what most of the weights were quantised to.
@@ -22,22 +22,42 @@ FILE_TYPES = {
 
 def resolve(path: str | os.PathLike[str]) -> str:
     """The GGUF file or the folder that a name stands for, or ModelNotFound with where it was looked for."""
+    name = _text(path)
+    if name == "demo":
+        return os.fspath(demo.path())
+    local = os.path.expanduser(name)
+    if os.path.isdir(local):
+        return _inside(local, None)[0]
+    if os.path.exists(local):
+        return local
+    return _path_of(_known(name, caches.hub_cache()))
+
+
+def choose(path: str | os.PathLike[str], quant: str) -> tuple[str, str | None]:
+    """As `resolve`, where `quant` picks one of several GGUF files; it is given back if that is not its meaning here."""
+    if not isinstance(quant, str):
+        raise TypeError(f"load: quant must be a string, not {quant!r}")
+    name = _text(path)
+    local = os.path.expanduser(name)
+    if name == "demo" or os.path.isfile(local):
+        return name, quant
+    if os.path.isdir(local):
+        return _inside(local, quant)
+    asked = names.parse(name)
+    if asked is None or any(name == model.name for model in caches.own_models()):
+        own = demo.models_folder() / name
+        return _inside(os.fspath(own), quant) if own.is_dir() and names.is_inside(name) else (name, quant)
+    return pretrained(name, quant)
+
+
+def _text(path: str | os.PathLike[str]) -> str:
     try:
         name = os.fspath(path)
     except TypeError:
         raise TypeError(f"load: path must be a string or a path, not {path!r}") from None
     if not isinstance(name, str):
         raise TypeError(f"load: path must be a string or a path, not {path!r}")
-    if name == "demo":
-        from . import demo
-
-        return os.fspath(demo.path())
-    local = os.path.expanduser(name)
-    if os.path.isdir(local):
-        return _inside(local)
-    if os.path.exists(local):
-        return local
-    return _path_of(_known(name, caches.hub_cache()))
+    return name
 
 
 def pretrained(
@@ -81,8 +101,7 @@ def _only_folder(name: names.Name, cache: Path) -> caches.CachedModel | None:
 
 def _known(name: str, cache: Path) -> caches.CachedModel:
     """The model of GEMLET_MODELS or of a cache that has this name."""
-    own = caches.own_models()
-    for model in own:
+    for model in caches.own_models():
         if name in (model.name, f"{model.name}.gguf"):
             return model
     asked = names.parse(name)
@@ -104,17 +123,23 @@ def _path_of(model: caches.CachedModel) -> str:
     return model.path
 
 
-def _inside(folder: str) -> str:
-    """The folder itself if it is a model, else the only model in it."""
-    models = caches.folder_models(Path(folder), os.path.basename(os.path.abspath(folder)))
-    if not models:
+def _inside(folder: str, quant: str | None) -> tuple[str, str | None]:
+    """The folder itself if it is a model, else the GGUF file in it that is meant."""
+    files = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+    if any(file == "config.json" or file.endswith((".safetensors", ".safetensors.index.json")) for file in files):
+        return folder, quant
+    groups = names.gguf_groups(files)
+    if not groups:
         raise UnsupportedModel(
             f"load: {folder} is a folder without a model: expected config.json with *.safetensors, or one *.gguf"
         )
-    if len(models) > 1:
-        files = names.listed(model.files[0] for model in models)
-        raise UnsupportedModel(f"load: {folder} is a folder of {len(models)} models: {files}; give the path of one")
-    return folder if models[0].format == "safetensors" else _path_of(models[0])
+    if quant is None and len(groups) > 1:
+        listed = names.listed(group.files[0] for group in groups)
+        raise UnsupportedModel(f"load: {folder} is a folder of {len(groups)} models: {listed}; give the path of one")
+    group = names.pick(groups, quant, f"load: {folder}")
+    if group.missing:
+        raise BadFile(f"load: {folder}: {names.listed(group.missing)} missing, parts of {group.files[0]}")
+    return os.path.join(folder, group.files[0]), None
 
 
 def _not_found(name: str, asked: names.Name | None, cache: Path) -> ModelNotFound:
@@ -123,9 +148,7 @@ def _not_found(name: str, asked: names.Name | None, cache: Path) -> ModelNotFoun
     text = f"load: no file {name!r} (from {os.getcwd()})"
     if name.endswith(".gguf") or (asked is None and os.sep in name):
         return ModelNotFound(f"{text}; give the path of a GGUF file or a model folder, or 'demo' for the demo model")
-    from .demo import models_folder
-
-    text += f", no such model in {models_folder()} (GEMLET_MODELS)" + (f" or in {cache} (hub)" if asked else "")
+    text += f", no such model in {demo.models_folder()} (GEMLET_MODELS)" + (f" or in {cache} (hub)" if asked else "")
     known = {model.name.lower(): model.name for model in caches.everything(cache)}
     for model in list(known.values()):  # without the quant, a name is nearer to what people type
         known.setdefault(model.split(":")[0].lower(), model)
