@@ -40,6 +40,17 @@ def test_rm_takes_a_quant_and_leaves_the_others(cache, capsys):
     assert sorted(path.name for path in cache.iterdir()) == ["models--org--other"]
 
 
+def test_rm_leaves_what_another_tool_put_there(cache):
+    files = {"m-Q8_0.gguf": b"1", "mmproj-m-F16.gguf": b"2", "pytorch_model.bin": b"3", "config.json": b"{}"}
+    snapshot = write_repo(cache, "org/m", files)
+    assert removal.carry_out(removal.plan("org/m:Q8_0")) == 1
+    assert sorted(path.name for path in snapshot.iterdir()) == sorted(set(files) - {"m-Q8_0.gguf"})
+    (snapshot / "pytorch_model.bin").unlink()
+    (snapshot / "m-Q4_0.gguf").write_bytes(b"4444")
+    assert removal.carry_out(removal.plan("org/m:Q4_0")) == 4 + 1 + 2 + 1  # the rest is of no use by itself
+    assert list(cache.iterdir()) == []
+
+
 def test_rm_of_one_revision_drops_its_reference(cache):
     write_repo(cache, "org/m", {"m-Q8_0.gguf": b"1"}, COMMIT, "v1")
     new = write_repo(cache, "org/m", {"m-Q8_0.gguf": b"22"}, OTHER)

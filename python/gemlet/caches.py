@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import demo
 from .errors import ModelNotFound
-from .names import DEFAULT_REVISION, GgufGroup, Name, gguf_groups, is_repo, listed, pick
+from .names import DEFAULT_REVISION, GgufGroup, Name, gguf_groups, is_repo, pick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -279,8 +279,3 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def describe(models: list[CachedModel]) -> str:
-    """Names of models, for an error."""
-    return listed(model.name for model in models)

@@ -16,6 +16,7 @@ from . import caches, demo, names
 from .errors import BadFile, GemletError, ModelNotFound
 
 _SHARED_MARK = ".huggingface-shared-blobs"
+_BESIDE = ("", ".json", ".jinja", ".md", ".model", ".txt")
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def plan(text: str, cache: Path | None = None) -> Plan:
     going = _entries(folder, commits, asked, cache)
     staying = set(_below(folder / "snapshots")) - set(going)
     said = _models_among(going, asked, cache, commits)
-    whole = not any(_is_weight(path) for path in staying)
+    whole = all(map(_is_beside, staying))
     if whole:
         files = _below(folder)
     else:
@@ -160,8 +161,9 @@ def _room(path: Path) -> int:
     return fact.st_size if stat.S_ISREG(fact.st_mode) and fact.st_nlink == 1 else 0
 
 
-def _is_weight(path: Path) -> bool:
-    return path.suffix == ".safetensors" or (path.suffix == ".gguf" and not names.is_companion(path.name))
+def _is_beside(path: Path) -> bool:
+    """Whether a file is of use only beside weights. What another tool may have wanted for itself is not."""
+    return path.suffix in _BESIDE or names.is_companion(path.name)
 
 
 def _models_among(going: list[Path], asked: names.Name, cache: Path, commits: list[str]) -> tuple[str, ...]:
