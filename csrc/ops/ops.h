@@ -102,4 +102,9 @@ struct KvPages {
 void attention(Context& on, Rows<const float> q, const KvPages& kv, const int64_t* begin, const int64_t* end,
                float scale, Rows<float> out);
 
+// out[begin .. end) <- softmax of one query head, q (C), over keys [begin, end) of one key/value head. To look at, not to
+// compute with: plain float32, a key at a time.
+void attention_weights(Context& on, const float* q, const KvPages& kv, int64_t kv_head, int64_t begin, int64_t end,
+                       float scale, float* out);
+
 }  // namespace gemlet::ops
