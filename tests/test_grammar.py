@@ -359,6 +359,29 @@ def test_a_token_that_the_constraint_refuses_is_an_error(tiny: gemlet.Model) -> 
         answer.matcher.accept(letter)
 
 
+def test_ids_without_a_name_are_never_allowed(tiny: gemlet.Model) -> None:
+    from gemlet import grammar
+
+    more = tiny.vocab_size + 70
+    vocabulary = grammar.Vocabulary(tiny._engine.tokenizer, more, tiny.info["end_ids"])
+    wanted = grammar.compiled(GenerateOptions(regex="(?s:.*)"))
+    mask = grammar.Matcher(vocabulary, wanted).mask()
+    allowed = np.unpackbits(mask.view(np.uint8), bitorder="little").nonzero()[0]
+    assert len(mask) == (more + 31) // 32
+    assert 200 < len(allowed) <= tiny.vocab_size
+    assert allowed.max() < tiny.vocab_size
+    assert set(tiny.info["end_ids"]) <= set(allowed.tolist())
+    controls = [i for i in range(tiny.vocab_size) if not tiny._engine.tokenizer.piece(i)]
+    assert set(controls) & set(allowed.tolist()) == set(tiny.info["end_ids"])
+
+
+def test_a_model_without_an_end_token_is_refused(tiny: gemlet.Model) -> None:
+    from gemlet import grammar
+
+    with pytest.raises(SchemaError, match="names no end token"):
+        grammar.Vocabulary(tiny._engine.tokenizer, tiny.vocab_size, [])
+
+
 def test_a_model_is_usable_after_a_failed_constraint(tiny: gemlet.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     from gemlet import grammar
 
