@@ -39,13 +39,13 @@ def _library() -> Any:
 class _Pieces:
     """A vocabulary as llguidance wants it: bytes an id, which ids are no text, and text to ids."""
 
-    def __init__(self, tokenizer: _core.Tokenizer, end_ids: list[int]) -> None:
+    def __init__(self, tokenizer: _core.Tokenizer, vocab_size: int, end_ids: list[int]) -> None:
         count = tokenizer.vocab_size
         plain = [tokenizer.piece(i) for i in range(count)]
         self.special_token_ids = [i for i, piece in enumerate(plain) if not piece]
         for i in self.special_token_ids:
             plain[i] = tokenizer.piece(i, True)
-        self.tokens = plain
+        self.tokens = plain + [b""] * (vocab_size - count)  # rows of the embedding that have no name
         self.bos_token_id = tokenizer.bos
         self.eos_token_id = end_ids[0]
         self._encode = tokenizer.encode
@@ -64,9 +64,9 @@ class Vocabulary:
             raise SchemaError("generate: the model file names no end token, so a constrained answer could not end")
         self.tokenizer = tokenizer
         self.words = (vocab_size + 31) // 32
-        pieces = _Pieces(tokenizer, end_ids)
+        pieces = _Pieces(tokenizer, vocab_size, end_ids)
         wrapper = self.library.TokenizerWrapper(pieces)
-        self.tokens = self.library.LLTokenizer(wrapper, n_vocab=vocab_size, eos_token=list(end_ids))
+        self.tokens = self.library.LLTokenizer(wrapper, eos_token=list(end_ids))
         pieces.tokens = wrapper.tokens = []  # it has a copy, and keeps the wrapper for calls
 
 
