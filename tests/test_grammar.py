@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gemlet
-from gemlet import MissingExtra, SchemaError
+from gemlet import SchemaError
 from gemlet.generation import GenerationStream
 from gemlet.types import GenerateOptions
 
@@ -232,73 +232,6 @@ def test_two_threads_have_two_constraints(tiny: gemlet.Model) -> None:
     assert [together[i] for i in range(len(work))] == alone
 
 
-@pytest.mark.parametrize(
-    ("schema", "words"),
-    [
-        (
-            closed({"a": {"type": "array", "uniqueItems": True}}),
-            r"'uniqueItems' at \$\.properties\.a cannot be enforced",
-        ),
-        ({"if": {}, "then": {"type": "string"}}, r"'if' at \$, 'then' at \$ cannot be enforced"),
-        ({"not": {"type": "string"}}, r"'not' at \$ cannot"),
-        ({"oneOf": [{"type": "number"}, {"type": "integer"}]}, r"'oneOf' at \$ .* write 'anyOf'"),
-        ({"enum": []}, "nothing can meet it"),
-        ({"type": "string", "minLength": 3, "maxLength": 1}, "nothing can meet it: minLength"),
-        ({"type": "integer", "minimum": 3, "maximum": 1}, "nothing can meet it: minimum"),
-        ({"allOf": [{"type": "string"}, {"type": "null"}]}, "nothing can meet it"),
-        ({"type": "strung"}, "strung"),
-        ({"type": "string", "format": "phone"}, "'format': 'phone' is not known"),
-        (
-            {"items": {"type": "string", "pattern": "^(?=a)"}, "type": "array"},
-            r"'pattern' at \$\.items: (.|\n)*look-around",
-        ),
-        ({"$ref": "#/$defs/none"}, r"'\$ref' at \$: .*put what it names into '\$defs'"),
-        ({"$ref": "https://example.org/x"}, r"'\$ref' at \$: "),
-        ("{", "no JSON"),
-        ("[1]", r"expected a JSON object, got \[1\]"),
-        ({"const": {1, 2}}, "cannot be written as JSON"),
-    ],
-)
-def test_a_schema_that_cannot_be_kept_is_an_error(tiny: gemlet.Model, schema: Any, words: str) -> None:
-    with pytest.raises(SchemaError, match=words):
-        tiny.generate([2, 5], schema=schema)
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"regex": "a("}, "unclosed group"),
-        ({"regex": "(?=a)b"}, "look-around"),
-        ({"grammar": "start: missing"}, "missing"),
-        ({"grammar": "nonsense"}, "grammar: "),
-    ],
-)
-def test_a_grammar_that_cannot_be_read_is_an_error(tiny: gemlet.Model, options: dict, words: str) -> None:
-    with pytest.raises(SchemaError, match=words):
-        tiny.generate([2, 5], **options)
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "words"),
-    [
-        ({"schema": {}, "regex": "a"}, ValueError, "schema and regex exclude each other"),
-        ({"regex": "a", "grammar": "b", "choices": ["c"]}, ValueError, "regex and grammar and choices exclude"),
-        ({"regex": "a", "ignore_eos": True}, ValueError, "ignore_eos=True contradicts regex="),
-        ({"regex": 5}, TypeError, "regex must be a string"),
-        ({"grammar": b"start: a"}, TypeError, "grammar must be a string"),
-        ({"choices": "abc"}, TypeError, "choices must be a list of strings"),
-        ({"choices": 5}, TypeError, "choices must be a list of strings"),
-        ({"choices": []}, ValueError, "choices is empty"),
-        ({"choices": ["a", ""]}, ValueError, r"choices\[1\] is empty"),
-        ({"choices": ["a", "b", "a"]}, ValueError, r"choices\[2\] is 'a' again"),
-        ({"choices": ["a", 1]}, TypeError, r"choices\[1\] must be a string"),
-    ],
-)
-def test_wrong_constraints(tiny: gemlet.Model, options: dict, error: type[Exception], words: str) -> None:
-    with pytest.raises(error, match=words):
-        tiny.generate([2, 5], **options)
-
-
 def test_keywords_that_do_nothing_are_told(tiny: gemlet.Model) -> None:
     schema = closed({"a": {"type": "boolean", "nullable": True, "description": "yes or no"}})
     r = tiny.generate([2, 5], schema=schema)
@@ -342,13 +275,6 @@ def test_a_constraint_that_waits_parses_only_what_is_under_it(tiny: gemlet.Model
     eos = tiny.info["end_ids"][0]
     with pytest.raises(SchemaError, match="ended its answer before token"):
         constrained_after(tiny, 319, regex="a", logit_bias={eos: 1e6})
-
-
-def test_without_llguidance_the_error_says_what_to_install(tiny: gemlet.Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "llguidance", None)
-    for options in ({"schema": {}}, {"regex": "a"}, {"grammar": "start: a"}, {"choices": ["a"]}):
-        with pytest.raises(MissingExtra, match=r"pip install 'gemlet\[grammar\]'"):
-            tiny.generate([2, 5], **options)
 
 
 def test_a_token_that_the_constraint_refuses_is_an_error(tiny: gemlet.Model) -> None:
@@ -419,26 +345,3 @@ except KeyboardInterrupt:
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "stopped a\n", "")
-
-
-def test_choose_gives_exact_probabilities(m: gemlet.Model) -> None:
-    options = [" France", " Germany", " the United Kingdom"]
-    decision = m.choose("Paris is the capital of", options)
-    scores = m.score("Paris is the capital of", options).astype(np.float64)
-    assert decision.label == str(decision) == " France"
-    assert list(decision.probabilities) == list(decision.logprobs) == options
-    np.testing.assert_allclose(list(decision.logprobs.values()), scores, rtol=1e-6)
-    np.testing.assert_allclose(list(decision.probabilities.values()), np.exp(scores) / np.exp(scores).sum(), rtol=1e-5)
-    assert decision.probability == max(decision.probabilities.values())
-    assert abs(sum(decision.probabilities.values()) - 1) < 1e-9
-    assert decision.warnings == []
-    assert json.loads(json.dumps(decision.as_dict()))["label"] == " France"
-
-
-def test_choose_tells_options_that_overlap(tiny: gemlet.Model) -> None:
-    decision = tiny.choose([2, 5], ["b", "bq"])
-    assert decision.warnings == ["choose: 'b' is how 'bq' begins, so their probabilities overlap"]
-    with pytest.raises(ValueError, match="options is empty"):
-        tiny.choose([2, 5], [])
-    with pytest.raises(TypeError, match="options must be a list of strings"):
-        tiny.choose([2, 5], "yes")
