@@ -92,6 +92,23 @@ def test_wrong_constraints(tiny: gemlet.Model, options: dict, error: type[Except
         tiny.generate([2, 5], **options)
 
 
+ENDLESS = {"$ref": "#/$defs/N", "$defs": {"N": closed({"next": {"$ref": "#/$defs/N"}}) | {"required": ["next"]}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        (ENDLESS, "could not be kept to it .*make it simpler"),
+        ({"$ref": "#"}, "nothing can meet it from here on"),
+        ('{"items":' * 5000 + "{}" + "}" * 5000, "nested too deeply"),
+    ],
+)
+def test_a_schema_without_an_end_is_an_error(tiny: gemlet.Model, schema: Any, words: str) -> None:
+    with pytest.raises(SchemaError, match=words) as caught:
+        tiny.generate([2, 5], schema=schema)
+    assert "\n" not in str(caught.value)
+
+
 def test_without_llguidance_the_error_says_what_to_install(tiny: gemlet.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "llguidance", None)
     for options in ({"schema": {}}, {"regex": "a"}, {"grammar": "start: a"}, {"choices": ["a"]}):

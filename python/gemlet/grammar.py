@@ -75,7 +75,8 @@ class Matcher:
 
     def __init__(self, vocabulary: Vocabulary, compiled: Compiled) -> None:
         self._words = np.zeros(vocabulary.words, np.int32)
-        self._matcher = vocabulary.library.LLMatcher(vocabulary.tokens, compiled.text, log_level=0)
+        limits = vocabulary.library.LLParserLimits(verbose_errors=False)  # no dump of its state in messages
+        self._matcher = vocabulary.library.LLMatcher(vocabulary.tokens, compiled.text, log_level=0, limits=limits)
         self._kind = compiled.kind
         self._tokenizer = vocabulary.tokenizer
         self._ids: list[int] = []
@@ -100,11 +101,12 @@ class Matcher:
         return bool(self._matcher.is_stopped())
 
     def _check(self) -> None:
-        if self._matcher.is_error():
-            raise SchemaError(
-                f"{self._kind}: the answer could not be kept to it ({self._matcher.get_error().strip()}); "
-                "make it simpler"
-            )
+        if not self._matcher.is_error():
+            return
+        reason = self._matcher.get_error().removesuffix("<non-verbose/>").strip()
+        if reason.startswith("NoExtension"):
+            raise SchemaError(f"{self._kind}: nothing can meet it from here on; does it demand itself without an end?")
+        raise SchemaError(f"{self._kind}: the answer could not be kept to it ({reason}); make it simpler")
 
     @property
     def began(self) -> bool:
@@ -160,11 +162,15 @@ def compiled(options: GenerateOptions) -> Compiled:
     """The one constraint that the options ask for."""
     matcher = _library().LLMatcher
     if options.schema is not None:
-        shape = schemas.shape_of(options.schema)
         try:
+            shape = schemas.shape_of(options.schema)
             text = matcher.grammar_from_json_schema(json.dumps(shape.schema), overrides=_COMPACT)
         except ValueError as error:
             raise SchemaError(f"schema: {error}") from None
+        except RecursionError:
+            raise SchemaError(
+                "schema: it is nested too deeply; put what repeats into '$defs' and name it by '$ref'"
+            ) from None
         return Compiled("schema", text, shape.read, shape.warnings, shape.schema)
     if options.regex is not None:
         return Compiled("regex", matcher.grammar_from_regex(options.regex), str, (), None)
