@@ -6,7 +6,7 @@ Named tuples where they will do: making a class of one costs a seventh of a froz
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,7 +102,11 @@ def escape(text: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Generation:
-    """The answer of `Model.generate`; `str(r)` is `r.text`. `token_ids` (n,) int32 holds the new tokens only."""
+    """The answer of `Model.generate`; `str(r)` is `r.text`. `token_ids` (n,) int32 holds the new tokens only.
+
+    `parsed`: the object that an answer under a schema stands for, or the text that met a regex, grammar or choice; None
+    without a constraint, and where the answer was cut or refused, which `warnings` then tells.
+    """
 
     text: str
     token_ids: NDArray[np.int32]
@@ -112,6 +116,7 @@ class Generation:
     seed: int
     warnings: list[str] = field(default_factory=list)
     logprobs: list[TokenLogprob] | None = None
+    parsed: Any = None
 
     def __str__(self) -> str:
         return self.text
@@ -135,7 +140,7 @@ class Generation:
         )
 
     def as_dict(self) -> dict[str, object]:
-        """Everything as plain values, for JSON."""
+        """Everything as plain values, for JSON; `parsed` is left out, `text` holds it."""
         return {
             "text": self.text,
             "token_ids": [int(i) for i in self.token_ids],
@@ -150,6 +155,26 @@ class Generation:
 
 def _logprob_dict(entry: TokenLogprob) -> dict[str, object]:
     return {"id": entry.id, "text": entry.text, "logprob": entry.logprob, "top": [t._asdict() for t in entry.top]}
+
+
+class Decision(NamedTuple):
+    """What `Model.choose` decides: the likeliest option, its probability among the options, and the same of each.
+
+    `logprobs`: natural log-probability of each option's tokens after the prompt, before they were made to sum to 1.
+    """
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+    logprobs: dict[str, float]
+    warnings: list[str]
+
+    def __str__(self) -> str:
+        return self.label
+
+    def as_dict(self) -> dict[str, object]:
+        """All of it under its own names, for JSON."""
+        return self._asdict()
 
 
 class Perplexity(NamedTuple):
