@@ -20,7 +20,7 @@ bool ReadJob::step() {
   const int64_t first = cache_.length(), total = static_cast<int64_t>(ids_.size());
   const int64_t count = std::min(engine_.block(), total - first);
   engine_.on().team.region([&] {
-    take(first, engine_.decoder().forward(engine_.on(), ids_.data() + first, count, wanted(first, count), cache_,
+    take(first, engine_.decoder().forward(engine_.on(), {{&cache_, ids_.data() + first, count, wanted(first, count)}},
                                           engine_.state(), tap(first)));
   });
   engine_.cache_bytes += static_cast<int64_t>(cache_.bytes()) - counted_;

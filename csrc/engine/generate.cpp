@@ -57,8 +57,9 @@ bool GenerateJob::step() {
   }
   const sampling::Choice choice = sampler_.sample(logits_.data());
   if (accept(choice)) return true;
-  engine_.on().team.region(
-      [&] { compute_logits(engine_.decoder().forward(engine_.on(), &choice.id, 1, {0}, cache_, engine_.state())); });
+  engine_.on().team.region([&] {
+    compute_logits(engine_.decoder().forward(engine_.on(), {{&cache_, &choice.id, 1, {0}}}, engine_.state()));
+  });
   return false;
 }
 
@@ -69,7 +70,7 @@ void GenerateJob::read_block() {
     const bool is_last = first + count == total;
     const std::vector<int64_t> wanted = is_last ? std::vector<int64_t>{count - 1} : std::vector<int64_t>{};
     const Rows<const float> h =
-        engine_.decoder().forward(engine_.on(), prompt_.data() + first, count, wanted, cache_, engine_.state());
+        engine_.decoder().forward(engine_.on(), {{&cache_, prompt_.data() + first, count, wanted}}, engine_.state());
     if (is_last) compute_logits(h);
   });
   if (cache_.length() < total) {

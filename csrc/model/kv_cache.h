@@ -1,5 +1,5 @@
-// Keys and values of one sequence, in reference-counted pages of 64 tokens for each layer. Sliding layers give back the
-// pages that no later token can see. Knows nothing of weights.
+// Keys and values of one sequence, in reference-counted pages of 64 tokens for each layer that has its own. Sliding layers
+// give back the pages that no later token can see. Knows nothing of weights.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ class KvCache {
   int64_t length() const { return length_; }  // tokens whose keys and values are stored
   KvType type() const { return type_; }
 
-  // Room for `count` tokens after length() in every layer. Throws std::bad_alloc.
+  // Room for `count` tokens after length() in every layer with keys of its own. Throws std::bad_alloc.
   void extend(int64_t count);
   // k, v (count, K C) of the tokens from length() on, after norm and rotation.
   void store(ops::Context& on, size_t layer, Rows<const float> k, Rows<const float> v);
@@ -39,6 +39,8 @@ class KvCache {
     int64_t freed = 0;                 // pages below this are given back
   };
   size_t page_bytes(size_t layer) const;
+  int64_t stored(size_t layer) const { return (config_.layers[layer].channels + 7) / 8 * 8; }  // channels in a page
+  bool owns(size_t layer) const { return config_.layers[layer].kv_source == static_cast<int64_t>(layer); }
   const Config& config_;
   KvType type_;
   int64_t length_ = 0;
