@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     )
     from .generation import GenerationStream
     from .model import Model, load
-    from .results import Chunk, Generation, Perplexity, Timings, TokenLogprob, TopToken, Usage
+    from .planning import plan
+    from .results import Chunk, Generation, Perplexity, Plan, Timings, TokenLogprob, TopToken, Usage
     from .types import GenerateOptions
 
 # Where each public name lives. Modules are imported when a name is first used, so that `import gemlet` stays cheap.
@@ -54,8 +55,11 @@ _HOME = {
     ),
     "GenerationStream": "generation",
     **dict.fromkeys(("Model", "load"), "model"),
-    **dict.fromkeys(("Chunk", "Generation", "Perplexity", "Timings", "TokenLogprob", "TopToken", "Usage"), "results"),
+    **dict.fromkeys(
+        ("Chunk", "Generation", "Perplexity", "Plan", "Timings", "TokenLogprob", "TopToken", "Usage"), "results"
+    ),
     "GenerateOptions": "types",
+    "plan": "planning",
 }
 
 __all__ = [
@@ -73,6 +77,7 @@ __all__ = [
     "ModelNotFound",
     "OutOfMemory",
     "Perplexity",
+    "Plan",
     "SchemaError",
     "TemplateError",
     "Timings",
@@ -85,6 +90,7 @@ __all__ = [
     "isa",
     "isas",
     "load",
+    "plan",
 ]
 
 

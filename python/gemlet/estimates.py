@@ -22,7 +22,7 @@ PAGE = 64  # tokens of a page of the cache
 # Bytes an element of keys and values takes, by `kv_dtype`.
 KV_BYTES = {"f32": 4.0, "f16": 2.0, "q8_0": 34 / 32}
 
-# Measured with benchmarks/plan_error.py, resident bytes: Python with numpy and gemlet; a piece of the vocabulary; a merge.
+# Resident bytes as measured: Python with numpy and gemlet; a piece of the vocabulary; a merge.
 PROCESS_BYTES = 30 << 20
 PIECE_BYTES, MERGE_BYTES = 24, 22
 # A piece and its merges as a file's header holds them, for files that do not exist yet.
@@ -68,7 +68,7 @@ def work(sizes: Sizes, tensors: Iterable[TensorEntry]) -> Work:
             madds = round(prod(tensor.shape) * used)
             decode += madds
             quantised += madds if tensor.kind not in ("F32", "F16", "BF16") else 0
-            prompt += madds if part != "embed" and _reads_prompt(name, sizes) else 0
+            prompt += round(madds * _prompt_share(name, sizes))
     return Work(file, resident, table, experts, active, decode, prompt, quantised > decode / 2)
 
 
@@ -84,13 +84,19 @@ def _dead(name: str, sizes: Sizes) -> bool:
     return name.split(".", 2)[2].startswith(("attn_k.", "attn_v.", "attn_k_norm."))
 
 
-def _reads_prompt(name: str, sizes: Sizes) -> bool:
-    """Whether a prompt token goes through the tensor: of the last layer with a cache of its own keys and values only."""
-    layer = _layer_of(name)
-    last = len(sizes.layers) - sizes.shared_kv - 1
-    if layer is None or layer < last:
-        return True
-    return layer == last and name.split(".", 2)[2].startswith(("attn_k.", "attn_v."))
+def _last_owner(sizes: Sizes) -> int:
+    """The last layer with keys and values of its own: no other row sees what it and later layers make of one."""
+    return len(sizes.layers) - sizes.shared_kv - 1
+
+
+def _prompt_share(name: str, sizes: Sizes) -> float:
+    """The part of a tensor that a prompt token goes through whose own output nobody wants."""
+    layer, last = _layer_of(name), _last_owner(sizes)
+    if name == "per_layer_model_proj.weight":
+        return last / len(sizes.layers)
+    if layer is None:
+        return 0.0
+    return float(layer < last or (layer == last and name.split(".", 2)[2].startswith(("attn_k.", "attn_v."))))
 
 
 def kv_bytes(sizes: Sizes, tokens: int, dtype: str, *, reading: bool = True) -> int:
@@ -108,7 +114,7 @@ def kv_bytes(sizes: Sizes, tokens: int, dtype: str, *, reading: bool = True) -> 
 
 
 def _kv_elements(layer: LayerSizes) -> int:
-    return 2 * layer.kv_heads * layer.channels
+    return 2 * layer.kv_heads * (ceil(layer.channels / 8) * 8)
 
 
 def _pages(layer: LayerSizes, sizes: Sizes, tokens: int, reading: bool) -> int:
@@ -125,13 +131,20 @@ def kv_read(sizes: Sizes, tokens: int, dtype: str) -> float:
 def activation_bytes(sizes: Sizes, tokens: int) -> int:
     """Scratch of a block of prompt tokens, and one row of logits."""
     rows = min(tokens, BLOCK)
-    q = max(layer.heads * layer.channels for layer in sizes.layers)
-    kv = max(layer.kv_heads * layer.channels for layer in sizes.layers)
-    ffn = max(layer.ffn for layer in sizes.layers if layer.owns_kv)
-    moe = sizes.experts_used * sizes.expert_ffn * 2
-    floats = 2 * sizes.width + 2 * q + 2 * kv + 2 * ffn + moe + len(sizes.layers) * sizes.per_layer
+    last = _last_owner(sizes)
+    through = sizes.layers[:last] or sizes.layers  # a whole block goes through these
+    q = max(layer.heads * layer.channels for layer in through)
+    kv = max(layer.kv_heads * layer.channels for layer in through)
+    ffn = max(layer.ffn for layer in through)
+    mixture = sizes.experts_used * 2 * (sizes.expert_ffn + sizes.width) + 2 * sizes.width if sizes.experts else 0
+    floats = 2 * (sizes.width + q + kv + ffn + last * sizes.per_layer) + mixture
     quantised = max(q, ffn, sizes.width) * 1.25
     return round(rows * (4 * floats + quantised)) + 4 * sizes.vocabulary
+
+
+def tokenizer_bytes(vocabulary: int, merges: int) -> int:
+    """What the tokenizer builds beside the file's own strings."""
+    return vocabulary * PIECE_BYTES + merges * MERGE_BYTES
 
 
 @dataclass(frozen=True)
@@ -158,7 +171,7 @@ def prefill_seconds(sizes: Sizes, load: Work, tokens: int, int8_gops: float) -> 
     beyond = load.madds_decode - head - load.madds_prompt  # what only the last prompt token goes through
     linear = 2 * (load.madds_prompt * tokens + head + beyond) / (int8_gops * 1e9 * PREFILL_SHARE)
     attention = 0.0
-    for layer in sizes.layers[: len(sizes.layers) - sizes.shared_kv - 1]:
+    for layer in sizes.layers[: _last_owner(sizes)]:
         seen = min(sizes.window, tokens) if layer.sliding else tokens / 2
         attention += 2 * 2 * layer.heads * layer.channels * seen * tokens
     return linear + attention / (int8_gops * 1e9 * ATTENTION_SHARE)

@@ -128,19 +128,27 @@ def _gemma4(
     shared: int = 0,
     wide: bool = False,  # feed-forward twice as wide in layers that share
     k_eq_v: bool = False,
-    **more: int,
+    per_layer: int = 0,
+    experts: tuple[int, int, int] = (0, 0, 0),  # how many, used at a time, channels
 ) -> Sizes:
     def layer(i: int) -> LayerSizes:
         full, owns = (i + 1) % pattern == 0, i < layers - shared
         width_of_ffn = ffn * (2 if wide and not owns else 1)
         return LayerSizes(not full, heads, kv_heads[full], channels[full], width_of_ffn, owns, not (k_eq_v and full))
 
-    return Sizes(name, width, window, context, tuple(layer(i) for i in range(layers)), **more)
+    there, used, expert_ffn = experts
+    return Sizes(
+        *(name, width, window, context, tuple(layer(i) for i in range(layers))),
+        per_layer=per_layer,
+        experts=there,
+        experts_used=used,
+        expert_ffn=expert_ffn,
+    )
 
 
 _small = partial(_gemma4, window=512, context=131_072, heads=8, per_layer=256)
 _large = partial(_gemma4, window=1024, context=262_144, k_eq_v=True)
-_mixture = partial(_large, experts=128, experts_used=8, expert_ffn=704)
+_mixture = partial(_large, experts=(128, 8, 704))
 FAMILY: dict[str, Sizes] = {
     sizes.name: sizes
     for sizes in (

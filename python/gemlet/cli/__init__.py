@@ -15,6 +15,7 @@ VERBS = {
     "run": "continue a prompt with a model",
     "bench": "measure speed and memory against this machine's own limits",
     "show": "what a model file holds",
+    "plan": "what a model needs, what fits and how fast it will be, before it is loaded",
     "tokenize": "text to token ids and pieces",
     "perplexity": "how well a model expects a text file",
     "doctor": "what this machine offers and what is installed",

@@ -115,15 +115,6 @@ def bar(fraction: float, width: int = 24) -> str:
     return (_BLOCKS[8] * full + (_BLOCKS[rest] if rest else "")).ljust(width)
 
 
-def size(count: float) -> str:
-    """Bytes for people: 1536 -> '1.5 KiB'."""
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.2f} GiB"
-
-
 def progress(label: str, unit: str) -> Callable[[int, int], None]:
     """A function of (done, total) that draws on standard error, if that is a terminal; with tqdm if installed."""
     if not sys.stderr.isatty():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from ..results import size_text
 from . import output
 
 if TYPE_CHECKING:
@@ -42,14 +43,14 @@ def run(args: Namespace) -> int:
         output.print_json(report)
         return 0
     print(output.colour(path, "1"))
-    print(f"{parameters / 1e6:.1f} M parameters in {len(tensors)} tensors, {output.size(total)}\n")
+    print(f"{parameters / 1e6:.1f} M parameters in {len(tensors)} tensors, {size_text(total)}\n")
     print(output.table((key, _short(value)) for key, value in metadata.items()))
     rows = [("type", "tensors", "bytes", "bits/weight", "share")]
     rows += [
         (
             t["type"],
             str(t["tensors"]),
-            output.size(t["bytes"]),
+            size_text(t["bytes"]),
             f"{8 * t['bytes'] / t['parameters']:.2f}",
             f"{t['bytes'] / total:.1%}",
         )
@@ -57,7 +58,7 @@ def run(args: Namespace) -> int:
     ]
     print("\n" + output.table(rows, right=[1, 2, 3, 4]))
     if args.tensors:
-        listed = ((t["name"], t["type"], " x ".join(map(str, t["shape"])), output.size(t["bytes"])) for t in tensors)
+        listed = ((t["name"], t["type"], " x ".join(map(str, t["shape"])), size_text(t["bytes"])) for t in tensors)
         print("\n" + output.table(listed, right=[3]))
     return 0
 
