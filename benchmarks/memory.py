@@ -2,9 +2,9 @@
 
     python benchmarks/memory.py MODEL --context 4096 --prompt 1500 --generate 64 --json memory.json
 
-The peak is the system's own (VmHWM). What it is made of comes from /proc/PID/smaps_rollup, read all the time from outside:
-anonymous memory is the process's own, the rest is mapped files, which the system may drop and read again. Both count. The
-reading closest to the peak is shown, so its sum can be a little below the peak.
+The peak is the system's own (VmHWM). What it is made of comes from /proc/PID/smaps_rollup, read all the time from
+outside: anonymous memory is the process's own, the rest is mapped files, which the system may drop and read again. Both
+count. The reading closest to the peak is shown, so its sum can be a little below the peak.
 """
 
 from __future__ import annotations
@@ -123,10 +123,20 @@ def fields(pid: int, name: str) -> dict[str, int]:
 
 def measure(engine: str, path: str, case: Case, threads: int) -> Peak:
     """Run one engine in a process of its own and watch it."""
-    errors = tempfile.TemporaryFile()
     command = [sys.executable, __file__, path, "--worker", engine, "--threads", str(threads)]
     command += ["--case", json.dumps(asdict(case))]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+        told, peak = watch(process)
+        if not told.endswith(b"\n"):
+            errors.seek(0)
+            said = errors.read().decode(errors="replace").strip().splitlines()[-1:]
+            raise SystemExit(f"{engine}: the process ended with {process.returncode}: {''.join(said)}")
+    return Peak(**peak, **json.loads(told))
+
+
+def watch(process: subprocess.Popen[bytes]) -> tuple[bytes, dict[str, float]]:
+    """What the process tells, and its memory at the peak; returns when it has told or ended."""
     assert process.stdin is not None
     assert process.stdout is not None
     os.set_blocking(process.stdout.fileno(), False)
@@ -140,19 +150,10 @@ def measure(engine: str, path: str, case: Case, threads: int) -> Peak:
         time.sleep(INTERVAL_S)
     peak = fields(process.pid, "status").get("VmHWM", 0)
     process.stdin.close()
+    process.stdout.close()
     process.wait()
-    if not told.endswith(b"\n"):
-        errors.seek(0)
-        said = errors.read().decode(errors="replace").strip().splitlines()[-1:]
-        raise SystemExit(f"{engine}: the process ended with {process.returncode}: {''.join(said)}")
-    speed = json.loads(told)
-    return Peak(
-        peak_mib=peak / MIB,
-        anon_mib=best["Anonymous"] / MIB,
-        file_mib=(best["Rss"] - best["Anonymous"]) / MIB,
-        samples=samples,
-        **speed,
-    )
+    split = {"anon_mib": best["Anonymous"] / MIB, "file_mib": (best["Rss"] - best["Anonymous"]) / MIB}
+    return told, {"peak_mib": peak / MIB, "samples": samples, **split}
 
 
 def warm(path: str) -> None:

@@ -16,6 +16,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import cache
 from math import prod, sqrt
 from pathlib import Path
@@ -224,18 +225,17 @@ def write(
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     done = 0
     try:
-        writer = header(partial, sizes, mix)
-        out = writer.fout[0]
         random = Random(seed)
-        writer.write_padding(out, out.tell())
-        for name, shape, kind, size in tensors:
-            for piece in tensor_bytes(sizes, name, shape, kind, random):
-                out.write(memoryview(piece).cast("B"))
-                done += piece.nbytes
-                if progress is not None:
-                    progress(done, total)
-            writer.write_padding(out, size)
-        writer.close()
+        with closing(header(partial, sizes, mix)) as writer:
+            out = writer.fout[0]
+            writer.write_padding(out, out.tell())
+            for name, shape, kind, size in tensors:
+                for piece in tensor_bytes(sizes, name, shape, kind, random):
+                    out.write(memoryview(piece).cast("B"))
+                    done += piece.nbytes
+                    if progress is not None:
+                        progress(done, total)
+                writer.write_padding(out, size)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -32,12 +32,14 @@ class _Keys:
         self._where, self._metadata, self._prefix = where, metadata, prefix
 
     def error(self, key: str, expected: str, got: object) -> BadFile:
-        return BadFile(f"plan: {self._where}: {self._prefix}{key}: expected {expected}, got {got!r}")
+        return BadFile(
+            f"plan: {self._where}: {self._prefix}{key}: expected {expected}, got {'nothing' if got is None else repr(got)}"
+        )
 
     def count(self, key: str, default: int | None = None, low: int = 1) -> int:
         value = self._metadata.get(self._prefix + key, default)
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value < 1 << 40:
-            raise self.error(key, f"a whole number from {low}", "nothing" if value is None else value)
+            raise self.error(key, f"a whole number from {low}", value)
         return value
 
     def each(self, key: str, layers: int, default: int | None = None) -> list[int]:
@@ -138,7 +140,11 @@ def sizes_of_config(where: str, config: Mapping[str, Any]) -> Sizes:
     )
 
 
-_HF_TABLES = {"embed_tokens.weight": "token_embd.weight", "embed_tokens_per_layer.weight": PLE_TABLE}
+_HF_NAMES = {
+    "embed_tokens.weight": "token_embd.weight",
+    "embed_tokens_per_layer.weight": PLE_TABLE,
+    "per_layer_model_projection.weight": "per_layer_model_proj.weight",
+}
 _HF_OTHERS = ("vision", "audio", "multi_modal", "embed_vision", "embed_audio")
 
 
@@ -161,6 +167,6 @@ def entries_of_folder(tensors: Iterable[Mapping[str, Any]]) -> list[TensorEntry]
                 part = part.replace(long, gguf)
             short = f"blk.{layer}.{part}"
         found.append(
-            TensorEntry(_HF_TABLES.get(short, short), tuple(tensor["shape"]), str(tensor["type"]), int(tensor["bytes"]))
+            TensorEntry(_HF_NAMES.get(short, short), tuple(tensor["shape"]), str(tensor["type"]), int(tensor["bytes"]))
         )
     return found

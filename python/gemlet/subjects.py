@@ -32,6 +32,8 @@ class Subject:
 def subject_of(model: str | os.PathLike[str], quant: str | None) -> Subject:
     """The file, folder or name, with the quantisation asked for; ModelNotFound names what there is."""
     mix = None if quant is None else check_choice("plan", "quant", quant.upper(), tuple(mixes.MIXES))
+    if not isinstance(model, (str, os.PathLike)):
+        raise TypeError(f"plan: model must be a string or a path, not {model!r}")
     name = os.path.expanduser(os.fspath(model))
     if os.path.isdir(name):
         return _folder(name, mix)
