@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import gemlet
-from gemlet import bench, estimates, planning, subjects
+from gemlet import estimates, planning, subjects
 from gemlet.cli import main
 from gemlet.types import check_bytes
 from gemma4_folder import write_folder
@@ -183,14 +183,14 @@ def test_a_folder_as_it_is_and_as_it_would_be(tmp_path):
         plan(tmp_path, ram="1GiB")
 
 
-def test_the_demo_takes_what_was_planned(demo_path, m):
-    """Parts of a real model: the mapped weights, and scratch and cache of a prompt."""
+def test_the_demo_takes_what_was_planned(demo_path):
+    """Parts of a real model: the mapped weights, and the scratch of a prompt."""
     found = plan(demo_path, ram="4GiB", context=1024, prompt=600)
-    engine = m.memory()
     file = subjects.subject_of(demo_path, None)
-    assert found.memory["weights"] + file.header == pytest.approx(engine["weights_file"], rel=0.001)
-    m.generate(list(range(1000, 1600)), max_tokens=1)
-    assert estimates.activation_bytes(file.sizes, 600) == pytest.approx(m.memory()["activations"], rel=0.15)
+    with gemlet.load(demo_path, context=1024) as model:
+        assert found.memory["weights"] + file.header == pytest.approx(model.memory()["weights_file"], rel=0.001)
+        model.generate(list(range(1000, 1600)), max_tokens=1)
+        assert estimates.activation_bytes(file.sizes, 600) == pytest.approx(model.memory()["activations"], rel=0.15)
 
 
 def test_measured_limits_are_those_of_the_machine(monkeypatch):
@@ -230,7 +230,3 @@ def test_the_command(capsys, monkeypatch):
     assert "fits in 8.00 GiB" in capsys.readouterr().out
     assert main(["plan", "E2B", "--ram", "8"]) == 2
     assert main(["plan", "E3B"]) == 1
-
-
-def test_bench_and_plan_speak_of_the_same_limits():
-    assert set(bench._core.measure_limits(1)) == set(LIMITS)

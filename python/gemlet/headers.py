@@ -32,9 +32,8 @@ class _Keys:
         self._where, self._metadata, self._prefix = where, metadata, prefix
 
     def error(self, key: str, expected: str, got: object) -> BadFile:
-        return BadFile(
-            f"plan: {self._where}: {self._prefix}{key}: expected {expected}, got {'nothing' if got is None else repr(got)}"
-        )
+        found = "nothing" if got is None else repr(got)
+        return BadFile(f"plan: {self._where}: {self._prefix}{key}: expected {expected}, got {found}")
 
     def count(self, key: str, default: int | None = None, low: int = 1) -> int:
         value = self._metadata.get(self._prefix + key, default)
