@@ -51,7 +51,7 @@ py::dict memory(const Engine& e) {
   py::dict d;
   size_t file_bytes = 0;
   for (const auto& file : e.decoder().file().files()) file_bytes += file->size();
-  d["weights_file"] = file_bytes, d["kv_cache"] = e.cache_bytes.load(), d["activations"] = e.scratch_bytes.load();
+  d["weights_file"] = file_bytes, d["kv_cache"] = e.cache_bytes(), d["activations"] = e.scratch_bytes.load();
   return d;
 }
 
