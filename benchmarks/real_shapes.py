@@ -30,17 +30,25 @@ from gemlet.sizes import FAMILY, ROPE_FREQS, VOCABULARY, LayerSizes, Sizes
 from shapes_vocabulary import vocabulary
 
 PIECE = 32 << 20  # bytes made at a time
-# A model small enough for a test, with every kind of tensor but the experts, in rows that every block type divides.
+# Models small enough for a test: one like the small members (per-layer embeddings, shared keys), one like the mixture
+# (K = V, experts whose rows not every block type divides).
 TINY = Sizes(
     "tiny",
-    width=256,
-    window=64,
-    context=4096,
+    *(256, 64, 4096),
+    layers=tuple(LayerSizes(i % 2 == 0, 4, 1, (64, 128)[i % 2], 512 * (1 + (i >= 4)), owns_kv=i < 4) for i in range(8)),
     vocabulary=1024,
     per_layer=32,
-    layers=tuple(LayerSizes(i % 2 == 0, 4, 1, (64, 128)[i % 2], 512 * (1 + (i >= 4)), owns_kv=i < 4) for i in range(8)),
 )
-SHAPES = {**FAMILY, "tiny": TINY}
+TINY_MIXTURE = Sizes(
+    "tiny-mixture",
+    *(256, 64, 4096),
+    layers=tuple(LayerSizes(i < 3, 4, (2, 1)[i == 3], (64, 128)[i == 3], 192, has_v=i < 3) for i in range(4)),
+    vocabulary=1024,
+    experts=8,
+    experts_used=2,
+    expert_ffn=96,
+)
+SHAPES = {**FAMILY, TINY.name: TINY, TINY_MIXTURE.name: TINY_MIXTURE}
 
 # type: byte offsets of the 16-bit scales in a block, and what each is times the block's unit. A minimum is half the range
 # of its values below zero, so that weights are centred.

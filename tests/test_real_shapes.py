@@ -40,6 +40,19 @@ def test_the_engine_runs_what_was_written(files, mix):
     assert len(set(found.token_ids.tolist())) > 4
 
 
+@pytest.mark.parametrize("mix", ["Q4_0", "Q4_K_M"])
+def test_a_mixture_runs_too(tmp_path, mix):
+    path = tmp_path / "mixture.gguf"
+    real_shapes.write(real_shapes.TINY_MIXTURE, mix, path)
+    types = {t["name"]: t["type"] for t in _core.Gguf(path).tensors()}
+    assert types["blk.0.ffn_down_exps.weight"] == {"Q4_0": "Q4_0", "Q4_K_M": "Q5_0"}[mix]  # rows of 96
+    assert types["blk.0.ffn_up.weight"] == "Q8_0"
+    assert "blk.3.attn_v.weight" not in types
+    with gemlet.load(path, threads=1) as model:
+        logits = model.logits(model.tokenize("the cat and the dog"))
+    assert 1 < logits.std() < 20
+
+
 def test_types_and_bytes_are_those_of_the_mix(files):
     for mix, path in files.items():
         expected = mixes.tensors_of(real_shapes.TINY, mix)

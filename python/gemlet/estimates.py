@@ -28,8 +28,8 @@ PIECE_BYTES, MERGE_BYTES = 24, 22
 # A piece and its merges as a file's header holds them, for files that do not exist yet.
 HEADER_BYTES_PER_PIECE = 62
 # Shares of the machine's limits that the engine reaches, and what a token costs beside reading: in all, and each layer.
-DECODE_SHARE, PREFILL_SHARE, ATTENTION_SHARE = 0.85, 0.60, 0.10
-TOKEN_SECONDS, LAYER_SECONDS = 3e-4, 3e-5
+DECODE_SHARE, PREFILL_SHARE, ATTENTION_SHARE = 0.85, 0.55, 0.08
+TOKEN_SECONDS, LAYER_SECONDS = 6e-4, 1.15e-4
 
 
 class Work(NamedTuple):
@@ -172,7 +172,8 @@ def prefill_seconds(sizes: Sizes, load: Work, tokens: int, int8_gops: float) -> 
     linear = 2 * (load.madds_prompt * tokens + head + beyond) / (int8_gops * 1e9 * PREFILL_SHARE)
     attention = 0.0
     for layer in sizes.layers[: _last_owner(sizes)]:
-        seen = min(sizes.window, tokens) if layer.sliding else tokens / 2
+        reach = min(sizes.window, tokens) if layer.sliding else tokens
+        seen = reach - reach * reach / (2 * tokens)  # on average: the first ones see fewer
         attention += 2 * 2 * layer.heads * layer.channels * seen * tokens
     return linear + attention / (int8_gops * 1e9 * ATTENTION_SHARE)
 
