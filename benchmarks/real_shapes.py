@@ -1,6 +1,7 @@
 """Writes GGUF files with the real sizes of Gemma 4 and random weights: for speed and memory, not for sense.
 
     python benchmarks/real_shapes.py E2B Q4_0 e2b-q4_0.gguf --seed 1
+    python benchmarks/real_shapes.py 31B Q4_0 part.gguf --layers 6      # the real widths where the whole is too large
     python benchmarks/real_shapes.py --list
 
 Blocks are random bytes with small scales, so that each matrix keeps the size of what goes through it. The tokenizer is
@@ -17,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from functools import cache
 from math import prod, sqrt
 from pathlib import Path
@@ -249,6 +251,16 @@ def write(
         partial.unlink(missing_ok=True)
 
 
+def first_layers(sizes: Sizes, count: int) -> Sizes:
+    """The same widths with fewer layers."""
+    layers = sizes.layers[:count]
+    if not 0 < count <= len(sizes.layers) or len({layer.sliding for layer in layers}) < 2:
+        raise SystemExit(
+            f"{sizes.name}: --layers {count}: needs a sliding and a full layer, of {len(sizes.layers)} layers"
+        )
+    return replace(sizes, name=f"{sizes.name} ({count} layers)", layers=layers)
+
+
 def show_progress() -> Callable[[int, int], None]:
     """A line on standard error, four times a second at most."""
     last = began = time.monotonic()
@@ -282,6 +294,7 @@ def main() -> int:
     parser.add_argument("mix", nargs="?", choices=list(mixes.MIXES), default="Q4_0")
     parser.add_argument("path", nargs="?", type=Path)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--layers", type=int, metavar="N", help="the first N layers only")
     parser.add_argument("--list", action="store_true", help="bytes of every shape and mix")
     args = parser.parse_args()
     if args.list:
@@ -289,11 +302,10 @@ def main() -> int:
         return 0
     if args.shape is None or args.path is None:
         parser.error("give SHAPE MIX PATH, or --list")
-    write(SHAPES[args.shape], args.mix, args.path.absolute(), seed=args.seed, progress=show_progress())
-    print(
-        f"{args.path}: {args.path.stat().st_size / 1e6:,.0f} MB, vocabulary {SHAPES[args.shape].vocabulary:,}"
-        f"{' (real)' if SHAPES[args.shape].vocabulary == VOCABULARY else ''}"
-    )
+    sizes = SHAPES[args.shape] if args.layers is None else first_layers(SHAPES[args.shape], args.layers)
+    write(sizes, args.mix, args.path.absolute(), seed=args.seed, progress=show_progress())
+    real = " (real)" if sizes.vocabulary == VOCABULARY else ""
+    print(f"{args.path}: {args.path.stat().st_size / 1e6:,.0f} MB, vocabulary of {sizes.vocabulary:,}{real}")
     return 0
 
 

@@ -70,6 +70,13 @@ def test_smaller_keys_and_values_where_only_they_fit():
     assert "longest context" in tighter.reasons[0]
 
 
+def test_what_earlier_prompts_keep_is_told_where_it_may_not_fit():
+    assert any(
+        "earlier prompts are kept, 256.0 MiB" in text for text in plan("E2B", ram="1.6GiB", context=4096).warnings
+    )
+    assert not any("earlier prompts" in text for text in plan("E2B", ram="3GiB", context=4096).warnings)
+
+
 def test_the_largest_context_is_the_largest():
     found = plan("31B", ram="24GiB")
     for kind, tokens in found.largest_context.items():

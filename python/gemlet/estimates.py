@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 BLOCK = 512  # prompt tokens that go through the layers together
 PAGE = 64  # tokens of a page of the cache
+# Keys and values of earlier calls that the engine keeps, beside those of the newest.
+KEPT_BYTES = 256 << 20
 # Bytes an element of keys and values takes, by `kv_dtype`.
 KV_BYTES = {"f32": 4.0, "f16": 2.0, "q8_0": 34 / 32}
 
@@ -109,12 +111,13 @@ def kv_bytes(sizes: Sizes, tokens: int, dtype: str, *, reading: bool = True) -> 
     total = 0.0
     for layer in sizes.layers:
         if layer.owns_kv:
-            total += _pages(layer, sizes, tokens, reading) * PAGE * _kv_elements(layer) * KV_BYTES[dtype]
+            total += _pages(layer, sizes, tokens, reading) * PAGE * _kv_elements(layer, dtype) * KV_BYTES[dtype]
     return round(total)
 
 
-def _kv_elements(layer: LayerSizes) -> int:
-    return 2 * layer.kv_heads * (ceil(layer.channels / 8) * 8)
+def _kv_elements(layer: LayerSizes, dtype: str) -> int:
+    whole = 32 if dtype == "q8_0" else 8
+    return 2 * layer.kv_heads * (ceil(layer.channels / whole) * whole)
 
 
 def _pages(layer: LayerSizes, sizes: Sizes, tokens: int, reading: bool) -> int:
@@ -124,8 +127,8 @@ def _pages(layer: LayerSizes, sizes: Sizes, tokens: int, reading: bool) -> int:
 
 def kv_read(sizes: Sizes, tokens: int, dtype: str) -> float:
     """Bytes of keys and values that a new token reads after so many; layers that share read like any other."""
-    seen = sum((min(tokens, sizes.window) if at.sliding else tokens) * _kv_elements(at) for at in sizes.layers)
-    return seen * KV_BYTES[dtype]
+    seen = ((min(tokens, sizes.window) if at.sliding else tokens) * _kv_elements(at, dtype) for at in sizes.layers)
+    return sum(seen) * KV_BYTES[dtype]
 
 
 def activation_bytes(sizes: Sizes, tokens: int) -> int:

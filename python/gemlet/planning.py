@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from . import _core, doctor, estimates, mixes, sizes
 from .estimates import KV_BYTES
-from .results import Plan
+from .results import Plan, size_text
 from .subjects import DEFAULT_MIX, Subject, hypothetical, subject_of
 from .types import check_bytes, check_choice, check_int, unknown_option
 
@@ -92,7 +92,7 @@ def _memory(subject: Subject, tokens: int, kind: str) -> dict[str, int]:
     found = subject.sizes
     return {
         "weights": subject.work.resident,
-        "keys and values": estimates.kv_bytes(found, tokens, kind),
+        "kv_cache": estimates.kv_bytes(found, tokens, kind),
         "activations": estimates.activation_bytes(found, tokens),
         "tokenizer": estimates.tokenizer_bytes(found.vocabulary, subject.merges) + subject.header,
         "process": estimates.PROCESS_BYTES,
@@ -172,6 +172,12 @@ def _report(
     if subject.path is None:
         result.warnings.append(
             "there is no file yet: sizes are the published ones, types those that converters give this quantisation"
+        )
+    kept = max(estimates.KEPT_BYTES, memory["kv_cache"])
+    if total <= budget < total + kept:
+        result.warnings.append(
+            f"keys and values of earlier prompts are kept, {size_text(kept)} at most; with several long prompts "
+            "that may not fit"
         )
     if speed.prefill is None:
         result.warnings.append("weights are floats: no limit measured here tells how fast a prompt is read")
