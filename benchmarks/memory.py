@@ -1,6 +1,7 @@
 """Peak resident memory of a prompt and some new tokens, gemlet beside llama.cpp (llama-cpp-python), a process each.
 
     python benchmarks/memory.py MODEL --context 4096 --prompt 1500 --generate 64 --json memory.json
+    python benchmarks/memory.py MODEL --long        # 128K tokens in the cache by a hook, as Q8_0; then 16K really read
 
 The peak is the system's own (VmHWM). What it is made of comes from /proc/PID/smaps_rollup, read all the time from
 outside: anonymous memory is the process's own, the rest is mapped files, which the system may drop and read again. Both
@@ -18,6 +19,8 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 MIB = 2**20
 ENGINES = ("gemlet", "llama.cpp")
@@ -33,7 +36,7 @@ class Case:
     prompt: int
     generate: int
     kv_dtype: str = "auto"
-    filled: int = 0  # tokens that a testing hook puts into the cache before the prompt
+    filled: int = 0  # tokens put into the cache by a hook before anything is read; gemlet only
     bar_mib: float | None = None
 
 
@@ -47,6 +50,10 @@ class Peak:
     prefill_tok_s: float
     decode_tok_s: float
     samples: int
+    decode_filled_tok_s: float | None = None  # with the cache full
+    # Seconds of a token with the cache full over those after a short prompt, over the bytes that each reads: 1 or less
+    # means that reading the cache explains all of it.
+    unexplained: float | None = None
 
 
 def ids_for(count: int, vocabulary: int) -> list[int]:
@@ -61,9 +68,33 @@ def run_gemlet(path: str, case: Case, threads: int) -> dict[str, float]:
     import gemlet
 
     with gemlet.load(path, threads=threads, context=case.context, kv_dtype=case.kv_dtype) as model:
+        full = decode_filled(model, path, case) if case.filled else {}
         ids = ids_for(case.prompt, model.vocab_size)
         found = model.generate(ids, max_tokens=case.generate, temperature=0, ignore_eos=True)
-    return {"prefill_tok_s": found.timings.prefill_tok_s, "decode_tok_s": found.timings.decode_tok_s}
+    return {"prefill_tok_s": found.timings.prefill_tok_s, "decode_tok_s": found.timings.decode_tok_s, **full}
+
+
+def decode_filled(model: Any, path: str, case: Case) -> dict[str, float]:
+    """New tokens with the cache full and, in turns with them, after a few tokens. The full cache stays."""
+    from gemlet import _core, estimates
+    from gemlet.subjects import subject_of
+
+    count, few = 8, ids_for(8, model.vocab_size)
+    ids = ids_for(case.filled, model.vocab_size)
+    _core.testing.fill_cache(model._engine, ids)
+    rates: dict[str, list[float]] = {"full": [], "few": []}
+    for _ in range(5):
+        for name, prompt in (("full", [*ids, 700]), ("few", few)):
+            found = model.generate(prompt, max_tokens=count, temperature=0, ignore_eos=True)
+            rates[name].append(found.timings.decode_tok_s)
+            if name == "full" and found.usage.cached_tokens < case.filled:
+                raise RuntimeError(f"only {found.usage.cached_tokens} of {case.filled} tokens were in the cache")
+    subject, kind = subject_of(path, None), str(model.info["kv_dtype"])
+    few_bytes, full_bytes = (
+        subject.work.active + estimates.kv_read(subject.sizes, tokens, kind) for tokens in (len(few), case.filled)
+    )
+    full, short = median(rates["full"]), median(rates["few"])
+    return {"decode_filled_tok_s": full, "unexplained": short / full / (full_bytes / few_bytes)}
 
 
 def run_llama(path: str, case: Case, threads: int) -> dict[str, float]:
@@ -179,6 +210,11 @@ def table(model: str, threads: int, found: dict[str, dict[str, Peak]], cases: li
                 f"| {case.name} | {engine} | {peak.peak_mib:,.0f} | {peak.anon_mib:,.0f} | {peak.file_mib:,.0f} | "
                 f"{peak.prefill_tok_s:.1f} | {peak.decode_tok_s:.1f} | {bar} |"
             )
+            if peak.decode_filled_tok_s is not None:
+                lines.append(
+                    f"| | decode with {case.filled:,} tokens in the cache | | | | | {peak.decode_filled_tok_s:.2f} | "
+                    f"{peak.unexplained:.2f} of what the bytes explain |"
+                )
     return "\n".join(lines)
 
 
@@ -188,26 +224,26 @@ def verdict(peak: Peak, bar_mib: float) -> str:
 
 
 def cases_of(args: argparse.Namespace) -> list[Case]:
-    """What to measure. A bar is for the sizes of E2B in Q4_0 and for the case it was set for."""
-    short = Case(
-        f"{args.prompt:,} tokens of {args.context:,}",
-        context=args.context,
-        prompt=args.prompt,
-        generate=args.generate,
-        kv_dtype=args.kv_dtype,
-        bar_mib=args.bar,
-    )
-    return [short]
+    """What to measure."""
+    if args.long:
+        # The cache is full, and a real prompt is read beside it.
+        name = f"{args.context:,} tokens filled, then {args.prompt:,} read"
+        return [
+            Case(name, args.context, args.prompt, 16, args.kv_dtype, args.context - 64, args.bar),
+        ]
+    name = f"{args.prompt:,} tokens of {args.context:,}"
+    return [Case(name, args.context, args.prompt, args.generate, args.kv_dtype, bar_mib=args.bar)]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--context", type=int, default=4096)
-    parser.add_argument("--prompt", type=int, default=1500)
+    parser.add_argument("--context", type=int, help="4096; with --long 131072")
+    parser.add_argument("--prompt", type=int, help="1500; with --long 16384")
     parser.add_argument("--generate", type=int, default=64)
-    parser.add_argument("--kv-dtype", default="auto")
+    parser.add_argument("--kv-dtype", help="auto; with --long q8_0")
+    parser.add_argument("--long", action="store_true", help="fill the whole context first (gemlet only)")
     parser.add_argument("--bar", type=float, metavar="MIB", help="fail unless gemlet's peak is below")
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     parser.add_argument("--json", metavar="PATH")
@@ -220,11 +256,13 @@ def main() -> int:
     from gemlet.sources import resolve
 
     path = resolve(args.model)
+    args.context = args.context or (131_072 if args.long else 4096)
+    args.prompt = args.prompt or (16_384 if args.long else 1500)
+    args.kv_dtype = args.kv_dtype or ("q8_0" if args.long else "auto")
+    engines = ["gemlet"] if args.long else args.engines
     warm(path)
     cases = cases_of(args)
-    found = {
-        case.name: {engine: measure(engine, path, case, args.threads) for engine in args.engines} for case in cases
-    }
+    found = {case.name: {engine: measure(engine, path, case, args.threads) for engine in engines} for case in cases}
     print(table(os.path.basename(path), args.threads, found, cases))
     if args.json:
         whole = {name: {engine: asdict(peak) for engine, peak in each.items()} for name, each in found.items()}

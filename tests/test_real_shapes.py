@@ -10,6 +10,7 @@ import pytest
 
 import gemlet
 from gemlet import _core, mixes
+from gemlet.sizes import FAMILY
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -109,6 +110,15 @@ def test_the_real_vocabulary_splits_text_as_the_demo_does(demo_path):
     assert kinds[212] == kinds[107] == shapes_vocabulary.NORMAL
 
 
+def test_fewer_layers_keep_the_widths():
+    part = real_shapes.first_layers(FAMILY["31B"], 6)
+    assert part.layers == FAMILY["31B"].layers[:6]
+    assert part.width == 5376
+    for count in (0, 5, 61):
+        with pytest.raises(SystemExit, match="needs a sliding and a full layer"):
+            real_shapes.first_layers(FAMILY["31B"], count)
+
+
 def test_sizes_of_vocabularies_are_checked():
     with pytest.raises(ValueError, match="it can be 262144, or 700 to 255998"):
         shapes_vocabulary.vocabulary(300_000)
@@ -126,6 +136,11 @@ def test_memory_of_another_process_is_seen(files):
     assert 10 < peak.peak_mib < 500
     assert 0 < peak.anon_mib + peak.file_mib <= peak.peak_mib * 1.05
     assert peak.decode_tok_s > 0
+    assert peak.decode_filled_tok_s is None
+    filled = memory.Case("filled", context=1024, prompt=100, generate=4, kv_dtype="f16", filled=1000)
+    full = memory.measure("gemlet", str(files["Q4_0"]), filled, threads=1)
+    assert full.decode_filled_tok_s > 0
+    assert full.unexplained > 0
     assert memory.verdict(peak, 1e6).startswith("met")
     assert memory.verdict(peak, 1).startswith("MISSED")
     with pytest.raises(SystemExit, match="gemlet: the process ended with 1"):
