@@ -31,17 +31,24 @@ class Subject:
 
 def subject_of(model: str | os.PathLike[str], quant: str | None) -> Subject:
     """The file, folder or name, with the quantisation asked for; ModelNotFound names what there is."""
-    mix = None if quant is None else check_choice("plan", "quant", quant.upper(), tuple(mixes.MIXES))
     if not isinstance(model, (str, os.PathLike)):
         raise TypeError(f"plan: model must be a string or a path, not {model!r}")
     name = os.path.expanduser(os.fspath(model))
-    if os.path.isdir(name):
-        return _folder(name, mix)
-    if name == "demo" or os.path.exists(name):
-        if mix is not None:
-            raise ValueError("plan: quant is for folders and for names without a file; a GGUF file has its types")
-        return _file(sources.resolve(model))
-    return _name(name, mix)
+    try:
+        path, left = (name, None) if quant is None else sources.choose(name, quant)
+        path = sources.resolve(path)
+    except ModelNotFound as error:
+        known = _of_family(name, quant)
+        if known is not None:
+            return known
+        family = ", ".join(sizes.FAMILY)
+        raise ModelNotFound(f'{error}. Without a file, plan knows {family}, as in "E2B:Q4_0"') from None
+    mix = None if left is None else check_choice("plan", "quant", left.upper(), tuple(mixes.MIXES))
+    if os.path.isdir(path):
+        return _folder(path, mix)
+    if mix is not None:
+        raise ValueError("plan: quant is for folders and for names without a file; a GGUF file has its types")
+    return _file(path)
 
 
 def _file(path: str) -> Subject:
@@ -88,20 +95,14 @@ def _folder(path: str, mix: str | None) -> Subject:
     return Subject(name, "folder", path, found, load, 0, merges, _float_weights(entries))
 
 
-def _name(name: str, mix: str | None) -> Subject:
-    """A member of the family by name: "E2B", "gemma-4-E2B-it:Q4_K_M", "google/gemma-4-31B"."""
+def _of_family(name: str, quant: str | None) -> Subject | None:
+    """A member of the family by name: "E2B", "gemma-4-E2B-it:Q4_K_M", "google/gemma-4-31B"; None if it is none."""
     base, _, tag = name.partition(":")
     short = re.sub(r"^(google/)?(gemma-?4-)?|-it$", "", base, flags=re.IGNORECASE).upper()
-    chosen = mix or tag.upper() or DEFAULT_MIX
     if short not in sizes.FAMILY:
-        known = ", ".join(sizes.FAMILY)
-        raise ModelNotFound(
-            f"plan: no file or folder {name!r} (from {os.getcwd()}), and no model of the family: those are {known}, "
-            'with a quantisation as in "E2B:Q4_0"'
-        )
-    if chosen not in mixes.MIXES:
-        raise ValueError(f"plan: {tag or chosen!r} is no quantisation known here; known are {', '.join(mixes.MIXES)}")
-    return hypothetical(f"{short}:{chosen}", "table", sizes.FAMILY[short], chosen)
+        return None
+    mix = check_choice("plan", "quant", (quant or tag or DEFAULT_MIX).upper(), tuple(mixes.MIXES))
+    return hypothetical(f"{short}:{mix}", "table", sizes.FAMILY[short], mix)
 
 
 def hypothetical(name: str, source: str, found: sizes.Sizes, mix: str) -> Subject:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..results import size_text
 from . import output
 
 if TYPE_CHECKING:
@@ -41,8 +40,8 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         ("threads", f"{threads['chosen']}: {threads['why']}"),
     ]
     if memory["total"] is not None:
-        limit = f", cgroup limit {size_text(memory['cgroup_limit'])}" if memory["cgroup_limit"] else ""
-        rows.append(("memory", f"{size_text(memory['available'])} free of {size_text(memory['total'])}{limit}"))
+        limit = f", cgroup limit {output.size(memory['cgroup_limit'])}" if memory["cgroup_limit"] else ""
+        rows.append(("memory", f"{output.size(memory['available'])} free of {output.size(memory['total'])}{limit}"))
     if limits := report.get("limits"):
         rows.append(("reads", f"{limits['read_gb_s']:.1f} GB/s with {threads['chosen']} threads"))
         rows.append(("int8", f"{limits['int8_gops']:.0f} Gop/s with {threads['chosen']} threads"))
