@@ -68,33 +68,24 @@ def run_gemlet(path: str, case: Case, threads: int) -> dict[str, float]:
     import gemlet
 
     with gemlet.load(path, threads=threads, context=case.context, kv_dtype=case.kv_dtype) as model:
-        full = decode_filled(model, path, case) if case.filled else {}
+        full = decode_filled(model, case.filled, model.info["bytes_per_token"]) if case.filled else {}
         ids = ids_for(case.prompt, model.vocab_size)
         found = model.generate(ids, max_tokens=case.generate, temperature=0, ignore_eos=True)
     return {"prefill_tok_s": found.timings.prefill_tok_s, "decode_tok_s": found.timings.decode_tok_s, **full}
 
 
-def decode_filled(model: Any, path: str, case: Case) -> dict[str, float]:
-    """New tokens with the cache full and, in turns with them, after a few tokens. The full cache stays."""
-    from gemlet import _core, estimates
-    from gemlet.subjects import subject_of
+def decode_filled(model: Any, filled: int, active: int) -> dict[str, float]:
+    """New tokens behind a full cache and, in turns with them, behind an empty one. `active`: bytes of weights each."""
+    from gemlet._core import testing
 
-    count, few = 8, ids_for(8, model.vocab_size)
-    ids = ids_for(case.filled, model.vocab_size)
-    _core.testing.fill_cache(model._engine, ids)
-    rates: dict[str, list[float]] = {"full": [], "few": []}
-    for _ in range(5):
-        for name, prompt in (("full", [*ids, 700]), ("few", few)):
-            found = model.generate(prompt, max_tokens=count, temperature=0, ignore_eos=True)
-            rates[name].append(found.timings.decode_tok_s)
-            if name == "full" and found.usage.cached_tokens < case.filled:
-                raise RuntimeError(f"only {found.usage.cached_tokens} of {case.filled} tokens were in the cache")
-    subject, kind = subject_of(path, None), str(model.info["kv_dtype"])
-    few_bytes, full_bytes = (
-        subject.work.active + estimates.kv_read(subject.sizes, tokens, kind) for tokens in (len(few), case.filled)
-    )
-    full, short = median(rates["full"]), median(rates["few"])
-    return {"decode_filled_tok_s": full, "unexplained": short / full / (full_bytes / few_bytes)}
+    full, empty = [], []
+    for _ in range(3):
+        found = testing.decode_filled(model._engine, filled, 4)
+        full.append(median(found["seconds"]))
+        empty.append(median(testing.decode_filled(model._engine, 0, 4)["seconds"]))
+    ratio = median(full) / median(empty)
+    explained = (active + found["bytes_read"]) / active
+    return {"decode_filled_tok_s": 1 / median(full), "unexplained": ratio / explained}
 
 
 def run_llama(path: str, case: Case, threads: int) -> dict[str, float]:

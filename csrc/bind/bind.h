@@ -16,7 +16,6 @@ void register_model(pybind11::module_& m);
 void register_session(pybind11::module_& m);
 
 // gemlet._core.testing: what the tests reach that users do not.
-void register_testing_cache(pybind11::module_& testing);
 void register_testing_codec(pybind11::module_& testing);
 void register_testing_kernels(pybind11::module_& testing);
 void register_testing_oracle(pybind11::module_& testing);

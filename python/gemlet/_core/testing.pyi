@@ -12,7 +12,6 @@ __all__: list[str] = [
     "attention",
     "decode",
     "encode",
-    "fill_cache",
     "fixed_exp",
     "fixed_log",
     "linear",
@@ -84,7 +83,6 @@ def decode(
 def encode(
     type: str, x: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]
 ) -> numpy.typing.NDArray[numpy.uint8]: ...
-def fill_cache(model: gemlet._core.Model, ids: typing.Any) -> None: ...
 def fixed_exp(arg0: typing.Annotated[numpy.typing.ArrayLike, numpy.float64]) -> numpy.typing.NDArray[numpy.float64]: ...
 def fixed_log(arg0: typing.Annotated[numpy.typing.ArrayLike, numpy.float64]) -> numpy.typing.NDArray[numpy.float64]: ...
 def linear(
