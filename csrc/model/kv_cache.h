@@ -12,7 +12,7 @@
 
 namespace gemlet::model {
 
-enum class KvType { F32, F16 };
+using ops::KvType;
 
 class KvCache {
  public:
@@ -30,7 +30,7 @@ class KvCache {
   // Makes the `count` stored tokens part of length(), and frees what sliding layers cannot see any more.
   void commit(int64_t count);
 
-  size_t bytes() const;
+  size_t bytes() const;  // of the pages now held
 
  private:
   struct LayerPages {
@@ -39,7 +39,6 @@ class KvCache {
     int64_t freed = 0;                 // pages below this are given back
   };
   size_t page_bytes(size_t layer) const;
-  int64_t stored(size_t layer) const { return (config_.layers[layer].channels + 7) / 8 * 8; }  // channels in a page
   bool owns(size_t layer) const { return config_.layers[layer].kv_source == static_cast<int64_t>(layer); }
   const Config& config_;
   KvType type_;

@@ -97,11 +97,39 @@ struct Body512 {
   }
 };
 
+// Sixteen lanes: a group of keys, half a block of channels.
+struct Pairs512 {
+  using Integers = __m512i;
+  using Floats = __m512;
+  static constexpr int kLanes = 16, kScoreRows = 8;
+  static __m512i none() { return _mm512_setzero_si512(); }
+  static __m512 zero() { return _mm512_setzero_ps(); }
+  static __m512i widen(const uint8_t* bytes) { return _mm512_cvtepi8_epi16(load(bytes)); }
+  static __m512i broadcast(const int16_t* pair) {
+    int two = 0;
+    std::memcpy(&two, pair, 4);
+    return _mm512_set1_epi32(two);
+  }
+  static __m512i multiply(__m512i a, __m512i b) { return _mm512_madd_epi16(a, b); }
+  static __m512i add(__m512i sum, __m512i a, __m512i b) { return _mm512_dpwssd_epi32(sum, a, b); }
+  static __m512 to_float(__m512i v) { return _mm512_cvtepi32_ps(v); }
+  static __m512 halves(const uint8_t* p) {
+    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_cvtph_ps(load16(p))), _mm256_cvtph_ps(load16(p + 16)), 1);
+  }
+  static __m512 fma(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, c); }
+  static void store_times(__m512 v, float factor, float* out) {
+    _mm512_storeu_ps(out, _mm512_mul_ps(v, _mm512_set1_ps(factor)));
+  }
+  static void add_times(__m512i v, float factor, float* out) {
+    _mm512_storeu_ps(out, _mm512_fmadd_ps(_mm512_cvtepi32_ps(v), _mm512_set1_ps(factor), _mm512_loadu_ps(out)));
+  }
+};
+
 }  // namespace
 
 void add_attend(Table& table) {
   add_all(table);
-  table.attend = attend<Body512>;
+  table.attend = attend<Body512, Pairs512>;
 }
 
 }  // namespace gemlet::kernels::avx512
