@@ -99,7 +99,7 @@ float quantize_weights(const float* weights, const float* scales, int16_t* out) 
                                               _mm256_cvtps_epi32(_mm256_mul_ps(w[i + 1], to_integer)));
     _mm256_store_si256(reinterpret_cast<__m256i*>(out + 8 * i), _mm256_permute4x64_epi64(packed, 0xD8));
   }
-  return largest / 32767.0F;
+  return largest * (1.0F / 32767.0F);
 }
 
 // out (NR rows, 32 channels) += weights x one block of values, for the key pairs [first, last) of a page.

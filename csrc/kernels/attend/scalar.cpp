@@ -62,7 +62,7 @@ void add_block(const uint8_t* page, const float* weights, int64_t block, int64_t
     if (std::isnan(products[j])) break;
   }
   if (most < kLeastWeight) return;
-  const float to_integer = 32767.0F / most, factor = most / 32767.0F;
+  const float to_integer = 32767.0F / most, factor = most * (1.0F / 32767.0F);
   int32_t sums[kBlock] = {};
   for (int64_t j = begin; j < end && !std::isnan(most); ++j) {
     const auto weight = static_cast<int32_t>(std::nearbyint(products[j] * to_integer));

@@ -11,25 +11,35 @@ namespace {
 
 constexpr int64_t kChunkKeys = 16;
 
-// Keys [j, j + n) of a page list as floats (n, C); they lie in one page.
-inline const float* widened(const AttendTile& tile, const void* const* pages, int64_t j, int64_t n) {
-  const int64_t at = j % kPageKeys * tile.channels;
+// Some keys, or values, as floats: key i at data + i * apart.
+struct Chunk {
+  const float* data;
+  int64_t apart;
+  Chunk from(int64_t i) const { return {data + i * apart, apart}; }
+};
+
+// Keys [j, j + n) of a page list; they lie in one page. Widened rows lie a line more than C apart: with C a power of two,
+// the same channel of all keys would fall into one or two sets of the first cache.
+inline Chunk widened(const AttendTile& tile, const void* const* pages, int64_t j, int64_t n) {
+  const int64_t at = j % kPageKeys * tile.channels, apart = tile.channels + 16;
   const void* page = pages[j / kPageKeys];
-  if (tile.type == KvType::F32) return static_cast<const float*>(page) + at;
+  if (tile.type == KvType::F32) return {static_cast<const float*>(page) + at, tile.channels};
   const auto* x = static_cast<const uint16_t*>(page) + at;
-  for (int64_t i = 0; i < n * tile.channels; i += 8) _mm256_storeu_ps(tile.widened + i, _mm256_cvtph_ps(load16(x + i)));
-  return tile.widened;
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t c = 0; c < tile.channels; c += 8)
+      _mm256_storeu_ps(tile.widened + i * apart + c, _mm256_cvtph_ps(load16(x + i * tile.channels + c)));
+  return {tile.widened, apart};
 }
 
 template <int NR, int NK>
-void score_tile(const float* q, int64_t ldq, const float* k, int64_t channels, __m256 scale, float* scores) {
+void score_tile(const float* q, int64_t ldq, Chunk k, int64_t channels, __m256 scale, float* scores) {
   __m256 s[NR][4];
   for (int r = 0; r < NR; ++r)
     for (int j = 0; j < 4; ++j) s[r][j] = _mm256_setzero_ps();
   for (int64_t c = 0; c < channels; c += 8) {
     __m256 key[NK];
 #pragma GCC unroll 4
-    for (int j = 0; j < NK; ++j) key[j] = _mm256_loadu_ps(k + j * channels + c);
+    for (int j = 0; j < NK; ++j) key[j] = _mm256_loadu_ps(k.data + j * k.apart + c);
 #pragma GCC unroll 2
     for (int r = 0; r < NR; ++r) {
       const __m256 query = _mm256_loadu_ps(q + r * ldq + c);
@@ -46,18 +56,18 @@ void score_tile(const float* q, int64_t ldq, const float* k, int64_t channels, _
 }
 
 template <int NR>
-void score_rows(const AttendTile& tile, int64_t r, const float* k, int64_t j, int64_t n) {
+void score_rows(const AttendTile& tile, int64_t r, Chunk k, int64_t j, int64_t n) {
   const __m256 scale = _mm256_set1_ps(tile.scale);
   const float* q = tile.q + r * tile.ldq;
   float* scores = tile.scores + r * kTileKeys + j;
   int64_t i = 0;
-  for (; i + 4 <= n; i += 4) score_tile<NR, 4>(q, tile.ldq, k + i * tile.channels, tile.channels, scale, scores + i);
-  for (; i < n; ++i) score_tile<NR, 1>(q, tile.ldq, k + i * tile.channels, tile.channels, scale, scores + i);
+  for (; i + 4 <= n; i += 4) score_tile<NR, 4>(q, tile.ldq, k.from(i), tile.channels, scale, scores + i);
+  for (; i < n; ++i) score_tile<NR, 1>(q, tile.ldq, k.from(i), tile.channels, scale, scores + i);
 }
 
 // out (NR rows, 16 channels from c) += weights of keys [j, j + n) x v.
 template <int NR, int NV>
-void value_tile(const AttendTile& tile, int64_t r, const float* v, int64_t j, int64_t n, int64_t c) {
+void value_tile(const AttendTile& tile, int64_t r, Chunk v, int64_t j, int64_t n, int64_t c) {
   __m256 s[NR][NV];
   float* out = tile.out + r * tile.channels + c;
   for (int i = 0; i < NR; ++i)
@@ -65,7 +75,7 @@ void value_tile(const AttendTile& tile, int64_t r, const float* v, int64_t j, in
   const float* weights = tile.scores + r * kTileKeys + j;
   for (int64_t key = 0; key < n; ++key) {
     __m256 value[NV];
-    for (int h = 0; h < NV; ++h) value[h] = _mm256_loadu_ps(v + key * tile.channels + c + 8 * h);
+    for (int h = 0; h < NV; ++h) value[h] = _mm256_loadu_ps(v.data + key * v.apart + c + 8 * h);
 #pragma GCC unroll 4
     for (int i = 0; i < NR; ++i) {
       const __m256 p = _mm256_broadcast_ss(weights + i * kTileKeys + key);
@@ -77,7 +87,7 @@ void value_tile(const AttendTile& tile, int64_t r, const float* v, int64_t j, in
 }
 
 template <int NR>
-void value_rows(const AttendTile& tile, int64_t r, const float* v, int64_t j, int64_t n) {
+void value_rows(const AttendTile& tile, int64_t r, Chunk v, int64_t j, int64_t n) {
   int64_t c = 0;
   for (; c + 16 <= tile.channels; c += 16) value_tile<NR, 2>(tile, r, v, j, n, c);
   for (; c < tile.channels; c += 8) value_tile<NR, 1>(tile, r, v, j, n, c);
@@ -93,10 +103,10 @@ void for_chunks(Span span, Work work) {
   }
 }
 
-// Adds the values of one chunk, v (keys of the chunk, C), to rows [r, r + NR): together where all see a key, before and
+// Adds the values of one chunk to rows [r, r + NR): together where all see a key, before and
 // after that each row on its own. A hidden key with weight 0 would not do: it may hold an infinity.
 template <class Body, int NR>
-void add_values(const AttendTile& tile, int64_t r, const float* v, Span chunk) {
+void add_values(const AttendTile& tile, int64_t r, Chunk v, Span chunk) {
   Span own[NR], all = chunk;
   for (int i = 0; i < NR; ++i) {
     own[i] = common(visible(tile, r + i), chunk);
@@ -105,12 +115,11 @@ void add_values(const AttendTile& tile, int64_t r, const float* v, Span chunk) {
   if (all.begin == all.end) all = {chunk.end, chunk.end};
   const auto alone = [&](int i, Span keys) {
     if (keys.begin < keys.end)
-      Body::template values<1>(tile, r + i, v + (keys.begin - chunk.begin) * tile.channels, keys.begin,
-                               keys.end - keys.begin);
+      Body::template values<1>(tile, r + i, v.from(keys.begin - chunk.begin), keys.begin, keys.end - keys.begin);
   };
   for (int i = 0; i < NR; ++i) alone(i, common(own[i], {chunk.begin, all.begin}));
   if (all.begin < all.end)
-    Body::template values<NR>(tile, r, v + (all.begin - chunk.begin) * tile.channels, all.begin, all.end - all.begin);
+    Body::template values<NR>(tile, r, v.from(all.begin - chunk.begin), all.begin, all.end - all.begin);
   for (int i = 0; i < NR; ++i) alone(i, common(own[i], {all.end, chunk.end}));
 }
 
@@ -119,7 +128,7 @@ template <class Body>
 void attend_floats(const AttendTile& tile) {
   const Span all = visible_to_any(tile, 0, tile.rows);
   for_chunks(all, [&](int64_t j, int64_t n) {
-    const float* k = widened(tile, tile.k, j, n);
+    const Chunk k = widened(tile, tile.k, j, n);
     int64_t r = 0;
     for (; r + Body::kScoreRows <= tile.rows; r += Body::kScoreRows)
       Body::template scores<Body::kScoreRows>(tile, r, k, j, n);
@@ -128,7 +137,7 @@ void attend_floats(const AttendTile& tile) {
   for (int64_t r = 0; r < tile.rows; ++r) softmax_row(tile, r);
   std::memset(tile.out, 0, static_cast<size_t>(tile.rows * tile.channels) * sizeof(float));
   for_chunks(all, [&](int64_t j, int64_t n) {
-    const float* v = widened(tile, tile.v, j, n);
+    const Chunk v = widened(tile, tile.v, j, n);
     int64_t r = 0;
     for (; r + 4 <= tile.rows; r += 4) add_values<Body, 4>(tile, r, v, {j, j + n});
     for (; r < tile.rows; ++r) add_values<Body, 1>(tile, r, v, {j, j + n});
@@ -147,11 +156,11 @@ void attend(const AttendTile& tile) {
 struct Body256 {
   static constexpr int kScoreRows = 2;
   template <int NR>
-  static void scores(const AttendTile& tile, int64_t r, const float* k, int64_t j, int64_t n) {
+  static void scores(const AttendTile& tile, int64_t r, Chunk k, int64_t j, int64_t n) {
     score_rows<NR>(tile, r, k, j, n);
   }
   template <int NR>
-  static void values(const AttendTile& tile, int64_t r, const float* v, int64_t j, int64_t n) {
+  static void values(const AttendTile& tile, int64_t r, Chunk v, int64_t j, int64_t n) {
     value_rows<NR>(tile, r, v, j, n);
   }
 };
