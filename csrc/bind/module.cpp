@@ -9,6 +9,7 @@ PYBIND11_MODULE(_core, m) {
   gemlet::bind::register_safetensors(m);
   gemlet::bind::register_tokenizer(m);
   gemlet::bind::register_machine(m);
+  gemlet::bind::register_constraint(m);
   gemlet::bind::register_generate(m);
   gemlet::bind::register_model(m);
 
@@ -16,6 +17,7 @@ PYBIND11_MODULE(_core, m) {
   gemlet::bind::register_testing_codec(testing);
   gemlet::bind::register_testing_kernels(testing);
   gemlet::bind::register_testing_attention(testing);
+  gemlet::bind::register_testing_cache(testing);
   gemlet::bind::register_testing_oracle(testing);
   gemlet::bind::register_testing_tokenizer(testing);
   gemlet::bind::register_testing_sampling(testing);

@@ -49,7 +49,8 @@ def load(
 
     threads: "auto" (GEMLET_THREADS, else the cores this process may use) or an int.
     context: tokens that prompt and answer may have together; "auto" is what the model was trained for.
-    kv_dtype: "auto", "f32" or "f16", how keys and values are kept.
+    kv_dtype: how keys and values are kept: "f16", "f32", or "q8_0", about half the memory of "f16" and faster over a
+    long context; "auto" is "f32" for weights in float32, else "f16".
     compute: "auto" quantises activations as the weights ask, "float32" keeps them as they are (slower, exact).
     expert_cache, quant, draft: reserved; only their defaults are available in this version.
 
@@ -65,7 +66,7 @@ def load(
     options = {
         "threads": threads if threads == "auto" else check_int("load", "threads", threads, 1, 1024),
         "context": context if context == "auto" else check_int("load", "context", context, 1, 2**31 - 1),
-        "kv_dtype": check_choice("load", "kv_dtype", kv_dtype, ("auto", "f32", "f16")),
+        "kv_dtype": check_choice("load", "kv_dtype", kv_dtype, ("auto", "f32", "f16", "q8_0")),
         "compute": check_choice("load", "compute", compute, ("auto", "float32")),
     }
     return _reload(sources.resolve(path), options)
@@ -392,6 +393,22 @@ class Model:
         ['activations', 'kv_cache', 'weights_file']
         """
         return dict(self._engine.memory())
+
+    def forget(self) -> None:
+        """Give back the keys and values kept of what was read before.
+
+        They are kept, up to 256 MiB, so that a prompt that begins like an earlier one is read from where they part
+        (`usage.cached_tokens`); answers are the same, bit for bit.
+
+        >>> first = m.generate("The cat sat on", max_tokens=4, temperature=0)
+        >>> again = m.generate("The cat sat on", max_tokens=4, temperature=0)
+        >>> again.text == first.text, again.usage.cached_tokens > 0
+        (True, True)
+        >>> m.forget()
+        >>> m.generate("The cat sat on", max_tokens=4, temperature=0).usage.cached_tokens
+        0
+        """
+        self._engine.forget()
 
     def close(self) -> None:
         """Stop what runs and give the memory back; further calls raise. Closing twice is fine."""
