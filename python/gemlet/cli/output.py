@@ -26,7 +26,7 @@ def add_model(parser: ArgumentParser) -> None:
     parser.add_argument("-t", "--threads", type=int, metavar="N", help="threads (default: what this process may use)")
     parser.add_argument("-c", "--context", type=int, metavar="N", help="tokens of prompt and answer together")
     parser.add_argument(
-        "--kv-dtype", choices=("auto", "f32", "f16"), default="auto", help="how keys and values are kept"
+        "--kv-dtype", choices=("auto", "f32", "f16", "q8_0"), default="auto", help="how keys and values are kept"
     )
     parser.add_argument("--compute", choices=("auto", "float32"), default="auto", help="float32: exact and slower")
 
