@@ -50,7 +50,8 @@ py::dict info(const Engine& e) {
   d["heads"] = layer.heads, d["kv_heads"] = layer.kv_heads, d["head_dim"] = layer.channels, d["ffn"] = layer.ffn;
   d["context"] = e.context(), d["trained_context"] = c.context;
   d["isa"] = e.kernels().name, d["threads"] = e.threads();
-  d["kv_dtype"] = e.kv_type() == model::KvType::F16 ? "f16" : "f32", d["compute"] = e.options().compute;
+  d["kv_dtype"] = e.kv_type() == model::KvType::F32 ? "f32" : e.kv_type() == model::KvType::F16 ? "f16" : "q8_0";
+  d["compute"] = e.options().compute;
   size_t file_bytes = 0;
   for (const auto& file : e.decoder().file().files()) file_bytes += file->size();
   d["file_bytes"] = file_bytes, d["parameters"] = w.parameters;

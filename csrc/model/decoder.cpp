@@ -85,10 +85,12 @@ void attend(ops::Context& on, const Config& c, size_t index, const Layer& l, Sta
   if (tap) tap("queries", static_cast<int>(index), q);
   const Rows<float> heads = s.heads.rows(q.rows, q.cols);
   const std::vector<int64_t>& begin = size.sliding ? s.begin_sliding : s.begin_full;
+  std::vector<ops::Attention> sequences;
   for (const State::Span& span : s.spans)
     if (span.count > 0)
-      ops::attention(on, part(q, span), span.kv->pages(static_cast<size_t>(size.kv_source)), begin.data() + span.first,
-                     s.end.data() + span.first, c.attention_scale, part(heads, span));
+      sequences.push_back({part(q, span), span.kv->pages(static_cast<size_t>(size.kv_source)),
+                           begin.data() + span.first, s.end.data() + span.first, part(heads, span)});
+  ops::attention(on, sequences, c.attention_scale);
   ops::linear(on, heads, {{&l.attn_output, h}}, s.quantised);
 }
 
