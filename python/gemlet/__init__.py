@@ -13,6 +13,8 @@ from __future__ import annotations
 TYPE_CHECKING = False  # type checkers read this name as true; importing `typing` for it would cost more than this file
 if TYPE_CHECKING:
     from ._core import __version__, isa, isas
+    from .chat.awaiting import AsyncChatStream
+    from .chat.stream import ChatStream
     from .errors import (
         BadFile,
         Cancelled,
@@ -29,7 +31,17 @@ if TYPE_CHECKING:
     )
     from .generation import GenerationStream
     from .model import Model, load
-    from .results import Chunk, Generation, Perplexity, Timings, TokenLogprob, TopToken, Usage
+    from .results import (
+        ChatResult,
+        Chunk,
+        Generation,
+        Perplexity,
+        Timings,
+        TokenLogprob,
+        ToolCall,
+        TopToken,
+        Usage,
+    )
     from .types import GenerateOptions
 
 # Where each public name lives. Modules are imported when a name is first used, so that `import gemlet` stays cheap.
@@ -54,13 +66,31 @@ _HOME = {
     ),
     "GenerationStream": "generation",
     **dict.fromkeys(("Model", "load"), "model"),
-    **dict.fromkeys(("Chunk", "Generation", "Perplexity", "Timings", "TokenLogprob", "TopToken", "Usage"), "results"),
+    "AsyncChatStream": "chat.awaiting",
+    "ChatStream": "chat.stream",
+    **dict.fromkeys(
+        (
+            "ChatResult",
+            "Chunk",
+            "Generation",
+            "Perplexity",
+            "Timings",
+            "TokenLogprob",
+            "ToolCall",
+            "TopToken",
+            "Usage",
+        ),
+        "results",
+    ),
     "GenerateOptions": "types",
 }
 
 __all__ = [
+    "AsyncChatStream",
     "BadFile",
     "Cancelled",
+    "ChatResult",
+    "ChatStream",
     "Chunk",
     "ContextOverflow",
     "GemletError",
@@ -77,6 +107,7 @@ __all__ = [
     "TemplateError",
     "Timings",
     "TokenLogprob",
+    "ToolCall",
     "ToolCallError",
     "TopToken",
     "UnsupportedModel",

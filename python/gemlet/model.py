@@ -12,6 +12,7 @@ import numpy as np
 
 from . import _core, measures, sources
 from .arrays import as_ids, as_positions, several
+from .chat.methods import ChatMethods
 from .errors import GemletError
 from .generation import GenerationStream
 from .types import GenerateOptions, check_choice, check_int, check_text, not_available, unknown_option
@@ -71,7 +72,7 @@ def load(
     return _reload(sources.resolve(path), options)
 
 
-class Model:
+class Model(ChatMethods):
     """A model ready to run; made by `gemlet.load`. Several threads may call one model at once.
 
     Pickles as the way it was loaded. Close it with `close()` or a `with` block to give its memory back at once.
@@ -159,12 +160,15 @@ class Model:
             raise unknown_option("generate", unknown, (*given, "stream"))
         options = GenerateOptions(**given)
         ids, warnings = self._prompt(x)
+        running = self._begin(ids, options, warnings)
+        return running if stream else running.result
+
+    def _begin(self, ids: NDArray[np.int32], options: GenerateOptions, warnings: list[str]) -> GenerationStream:
         for token in options.logit_bias or ():
             if token >= self.vocab_size:
                 last = self.vocab_size - 1
                 raise ValueError(f"generate: logit_bias has token id {token}, outside the vocabulary, 0 to {last}")
-        running = GenerationStream(self._engine, ids, options, self.context, warnings)
-        return running if stream else running.result
+        return GenerationStream(self._engine, ids, options, self.context, warnings)
 
     def _prompt(self, x: Tokens) -> tuple[NDArray[np.int32], list[str]]:
         if not isinstance(x, str):

@@ -17,6 +17,7 @@ NOT_YET = {
         *("n", "tools", "tool_choice", "schema", "regex", "grammar", "choices", "think", "adapter"),
         *("images", "audio", "video", "image_tokens"),
     ),
+    "chat": ("n", "schema", "regex", "grammar", "choices", "adapter", "image_tokens", "fps"),
 }
 
 OVERFLOW = ("error", "truncate")

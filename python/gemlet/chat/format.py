@@ -1,0 +1,202 @@
+"""How one model's conversations are written: its own template if the file has one, else gemlet's form of its family.
+
+Made once a model, when it first chats; everything in it may be used from several threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import BadFile, MissingExtra, UnsupportedModel
+from . import gemma3, gemma4
+from .messages import check_messages
+from .parser import AnswerTokens
+from .pieces import MARKERS, Marker, to_ids
+from .template import ChatTemplate
+from .tools import check_tools
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from .. import _core
+
+_NO_THOUGHTS = "{what} needs Gemma 4; this model is of the {family} family, which has none: leave it out"
+_TEMPLATE_LIMIT = 4 << 20  # bytes of a template file or a tokenizer_config.json
+
+
+class Prompt(NamedTuple):
+    """A rendered conversation. in_thinking: it ends inside an open thought, so that the answer begins in one."""
+
+    pieces: list[str]
+    ids: NDArray[np.int32]
+    in_thinking: bool
+    warnings: list[str]
+
+    @property
+    def text(self) -> str:
+        """The same as one string; in it, markers can no longer be told from text that looks like them."""
+        return "".join(self.pieces)
+
+
+class ChatFormat:
+    """Renders the conversations of one model."""
+
+    def __init__(self, path: str, tokenizer: _core.Tokenizer, architecture: str) -> None:
+        families = [family for family in MARKERS if architecture.startswith(family)]
+        if not families:
+            raise UnsupportedModel(f"chat: no conversation format for the architecture {architecture!r}")
+        self.family = families[0]
+        self.tokenizer = tokenizer
+        self.tokens = AnswerTokens.of(tokenizer, self.family)
+        self._origin = os.path.basename(path)
+        self._templates, self._empty_thought = read_templates(path)
+        self._compiled: dict[str, ChatTemplate] = {}
+
+    def render(
+        self,
+        messages: Any,
+        *,
+        tools: Any = None,
+        think: bool = False,
+        preserve_thinking: bool = False,
+        add_generation_prompt: bool = True,
+    ) -> Prompt:
+        """Messages and tools, checked and written out."""
+        declared = check_tools(tools)
+        for what, given in (("think=True", think), ("tools", declared)):
+            if given and self.family != "gemma4":
+                raise UnsupportedModel("chat: " + _NO_THOUGHTS.format(what=what, family=self.family))
+        checked, warnings = check_messages(messages)
+        options = {"preserve_thinking": preserve_thinking, "add_generation_prompt": add_generation_prompt}
+        pieces = self._pieces(checked, declared, think, options, warnings)
+        ids = to_ids(self.tokenizer, pieces, self.family)
+        return Prompt(pieces, ids, self._in_thinking(pieces), warnings)
+
+    def _pieces(
+        self,
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]],
+        think: bool,
+        options: dict[str, bool],
+        warnings: list[str],
+    ) -> list[str]:
+        name = "tool_use" if tools and "tool_use" in self._templates else "default"
+        source = self._templates.get(name)
+        if source is None:
+            warnings.append(
+                f"{self._origin} has no chat template (a base model?); the usual form of its family is used"
+            )
+        else:
+            try:
+                return self._from_template(name, source, messages, tools, think, options)
+            except MissingExtra:
+                warnings.append(
+                    "jinja2 is not installed, so the model's own chat template was not used but the usual form of its "
+                    "family; pip install 'gemlet[chat]'"
+                )
+        if self.family == "gemma3":
+            return gemma3.render(messages, add_generation_prompt=options["add_generation_prompt"])
+        return gemma4.render(messages, tools=tools, think=think, empty_thought=self._empty_thought, **options)
+
+    def _from_template(
+        self,
+        name: str,
+        source: str,
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]],
+        think: bool,
+        options: dict[str, bool],
+    ) -> list[str]:
+        template = self._compiled.get(name)
+        if template is None:
+            template = self._compiled[name] = ChatTemplate(source, self.family, self._origin)
+        return template.render(
+            {
+                "messages": [_stripped(message) for message in messages] if self.family == "gemma4" else messages,
+                "tools": tools or None,
+                "documents": None,
+                "enable_thinking": think,
+                **options,
+            },
+            self._special_tokens(),
+        )
+
+    def _special_tokens(self) -> dict[str, str]:
+        names = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"}
+        return {name: piece for name, piece in names.items() if self.tokenizer.find(piece) >= 0}
+
+    def _in_thinking(self, pieces: list[str]) -> bool:
+        for piece in reversed(pieces):
+            if isinstance(piece, Marker) and piece in ("<|channel>", "<channel|>"):
+                return piece == "<|channel>"
+        return False
+
+
+def _stripped(message: dict[str, Any]) -> dict[str, Any]:
+    """An assistant's raw text without thought blocks: the template's own stripping would not see guarded markers."""
+    if message["role"] != "assistant":
+        return message
+    content = message["content"]
+    if isinstance(content, str):
+        return {**message, "content": gemma4.without_thoughts(content)}
+    parts = [{**p, "text": gemma4.without_thoughts(p["text"])} if p["type"] == "text" else p for p in content]
+    return {**message, "content": parts}
+
+
+def read_templates(path: str) -> tuple[dict[str, str], bool]:
+    """The templates by name ("default", "tool_use"), and whether the model is one of the large Gemma 4s."""
+    return _from_folder(path) if os.path.isdir(path) else _from_gguf(path)
+
+
+def _from_gguf(path: str) -> tuple[dict[str, str], bool]:
+    from .. import _core
+
+    metadata = _core.Gguf(path).metadata(1)
+    prefix = "tokenizer.chat_template"
+    found: dict[str, str] = {}
+    for key, value in metadata.items():
+        if isinstance(value, str) and (key == prefix or key.startswith(prefix + ".")):
+            found[key.removeprefix(prefix).removeprefix(".") or "default"] = value
+    # Per-layer embeddings are what the E models have; only the others open with an empty thought.
+    return found, not metadata.get(f"{metadata.get('general.architecture')}.embedding_length_per_layer_input", 0)
+
+
+def _from_folder(path: str) -> tuple[dict[str, str], bool]:
+    config = _json(os.path.join(path, "config.json"))
+    text = config.get("text_config", config)
+    # Where config.json says nothing, transformers' default holds: 256, but none in the unified models.
+    usual = 0 if "unified" in str(config.get("model_type")) else 256
+    large = isinstance(text, dict) and not text.get("hidden_size_per_layer_input", usual)
+    own = os.path.join(path, "chat_template.jinja")
+    if os.path.exists(own):
+        return {"default": _read(own)}, large
+    source = _json(os.path.join(path, "tokenizer_config.json")).get("chat_template")
+    if isinstance(source, str):
+        return {"default": source}, large
+    named = source if isinstance(source, list) else []
+    return {str(entry["name"]): str(entry["template"]) for entry in named if isinstance(entry, dict)}, large
+
+
+def _read(path: str) -> str:
+    if os.path.getsize(path) > _TEMPLATE_LIMIT:
+        raise BadFile(f"{path}: more than {_TEMPLATE_LIMIT >> 20} MiB, too much for a chat template or its settings")
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except UnicodeDecodeError as error:
+        raise BadFile(f"{path}: not UTF-8 at byte {error.start}") from None
+
+
+def _json(path: str) -> Mapping[str, Any]:
+    if not os.path.exists(path):
+        return {}
+    try:
+        value = json.loads(_read(path))
+    except (ValueError, RecursionError) as error:
+        raise BadFile(f"{path}: not JSON: {error}") from None
+    return value if isinstance(value, dict) else {}
