@@ -117,7 +117,7 @@ class ChatFormat:
             template = self._compiled[name] = ChatTemplate(source, self.family, self._origin)
         return template.render(
             {
-                "messages": [_stripped(message) for message in messages] if self.family == "gemma4" else messages,
+                "messages": [stripped(message) for message in messages] if self.family == "gemma4" else messages,
                 "tools": tools or None,
                 "documents": None,
                 "enable_thinking": think,
@@ -137,7 +137,7 @@ class ChatFormat:
         return False
 
 
-def _stripped(message: dict[str, Any]) -> dict[str, Any]:
+def stripped(message: dict[str, Any]) -> dict[str, Any]:
     """An assistant's raw text without thought blocks: the template's own stripping would not see guarded markers."""
     if message["role"] != "assistant":
         return message

@@ -32,10 +32,10 @@ class StopText:
         if not self._strings:
             return text
         text = self._held + text
-        found = [at for at in (text.find(string) for string in self._strings) if at >= 0]
-        if found:
+        found = [(at + len(string), at) for string in self._strings if (at := text.find(string)) >= 0]
+        if found:  # the one that is complete first, so that how the text was cut makes no difference
             self.met, self._held = True, ""
-            return text[: min(found)]
+            return text[: min(found)[1]]
         keep = max(self._overlap(text, string) for string in self._strings)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]

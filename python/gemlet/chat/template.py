@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OUTPUT_LIMIT = 1 << 26  # characters of one prompt; more than any context holds
-STEP_LIMIT = 10_000_000  # steps of all `range` loops together
+STEP_LIMIT = 2_000_000  # steps of all `range` loops together
 _GUARDS = [chr(code) for code in range(0xFDD0, 0xFDF0)]  # characters that Unicode sets aside for programs' own use
 
 
