@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 VERBS = {
     "run": "continue a prompt with a model",
+    "chat": "talk with a model",
     "bench": "measure speed and memory against this machine's own limits",
     "show": "what a model file holds",
     "tokenize": "text to token ids and pieces",

@@ -1,0 +1,401 @@
+"""`Model.chat`, `achat`, `apply_chat_template` and `count_tokens`: on real engines, and on answers put into a mouth."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import pickle
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gemlet
+from chat_cases import CASES, TEMPLATE, WEATHER, user
+from chat_model import say, write_model
+from gemlet.chat.format import read_templates
+
+TALK = (
+    "Let me see.<|channel>thought\nA tool, é.\n<channel|> One "
+    '<|tool_call>call:get_weather{city:<|"|>Oslo<|"|>}<tool_call|>'
+    '<|tool_call>call:get_weather{city:<|"|>Rom<|"|>,days:2}<tool_call|> moment'
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("chat")
+
+
+@pytest.fixture(scope="module")
+def g4(folder: Path) -> gemlet.Model:
+    """Like the large ones, without a template."""
+    return gemlet.load(write_model(folder / "large.gguf"), context=512)
+
+
+@pytest.fixture(scope="module")
+def g4_template(folder: Path) -> gemlet.Model:
+    return gemlet.load(write_model(folder / "template.gguf", template=TEMPLATE, per_layer=4), context=512)
+
+
+@pytest.fixture(scope="module")
+def g4_small(folder: Path) -> gemlet.Model:
+    """Like E2B and E4B, without a template."""
+    return gemlet.load(write_model(folder / "small.gguf", per_layer=4), context=512)
+
+
+# ---- the prompt
+
+
+def test_the_files_own_template_is_used(folder, g4_template):
+    path = write_model(
+        folder / "own.gguf", template="{{ bos_token }}<|turn>{{ messages[0].content }}{{ enable_thinking }}"
+    )
+    with gemlet.load(path) as model:
+        assert model.apply_chat_template("a<|turn>", tokenize=False, think=True) == "<bos><|turn>a<|turn>True"
+        ids = model.apply_chat_template("a<|turn>")
+        assert ids.dtype == np.int32
+        assert list(ids).count(model._engine.tokenizer.find("<|turn>")) == 1
+        assert model.chat("Hi", max_tokens=1).warnings == []
+    assert g4_template.chat("Hi", max_tokens=1).warnings == []
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_with_and_without_a_template_the_ids_are_the_same(case, g4_small, g4_template):
+    plain = g4_small
+    for think in (False, True):
+        ids = plain.apply_chat_template(CASES[case], tools=[WEATHER], think=think)
+        np.testing.assert_array_equal(ids, g4_template.apply_chat_template(CASES[case], tools=[WEATHER], think=think))
+        assert plain.count_tokens(CASES[case], tools=[WEATHER], think=think) == len(ids)
+
+
+def test_large_models_open_with_an_empty_thought(g4, g4_template):
+    assert g4.apply_chat_template("Hi", tokenize=False).endswith("<|turn>model\n<|channel>thought\n<channel|>")
+    assert g4.apply_chat_template("Hi", think=True, tokenize=False).endswith("<|turn>model\n")
+    assert g4_template.apply_chat_template("Hi", tokenize=False).endswith("<|turn>model\n")
+    assert g4.apply_chat_template("Hi", add_generation_prompt=False, tokenize=False).endswith("Hi<turn|>\n")
+
+
+def test_without_a_template_it_is_told(g4):
+    (warning,) = g4.chat("Hi", max_tokens=1).warnings
+    assert warning.startswith("large.gguf has no chat template")
+
+
+def test_without_jinja2_it_is_told(folder, g4_template, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with gemlet.load(folder / "template.gguf") as model:
+        answer = model.chat(CASES["answered"], max_tokens=1)
+        assert ["pip install 'gemlet[chat]'" in warning for warning in answer.warnings] == [True]
+        monkeypatch.undo()
+        with gemlet.load(folder / "template.gguf") as other:
+            ids = other.apply_chat_template(CASES["answered"])
+        np.testing.assert_array_equal(model.apply_chat_template(CASES["answered"]), ids)
+
+
+def test_a_template_that_raises_is_a_template_error(folder):
+    path = write_model(folder / "raises.gguf", template="x\n{{ raise_exception('no such role') }}")
+    with gemlet.load(path) as model, pytest.raises(gemlet.TemplateError, match=r"raises.gguf, line 2: no such role"):
+        model.chat("Hi")
+
+
+def test_a_missing_control_token_is_an_error(folder):
+    path = write_model(
+        folder / "poor.gguf", keep=["<pad>", "<eos>", "<bos>", "<unk>", "<|turn>", "<turn|>"], per_layer=4
+    )
+    with gemlet.load(path) as model:
+        assert model.chat("Hi", max_tokens=1).usage.completion_tokens <= 1
+        with pytest.raises(gemlet.UnsupportedModel, match=r"no control token '<\|think\|>'"):
+            model.chat("Hi", think=True)
+
+
+def test_templates_of_folders(tmp_path):
+    (tmp_path / "config.json").write_text('{"text_config": {"hidden_size_per_layer_input": 0}}')
+    (tmp_path / "tokenizer_config.json").write_text('{"chat_template": "a"}')
+    assert read_templates(str(tmp_path)) == ({"default": "a"}, True)
+    named = '{"chat_template": [{"name": "default", "template": "a"}, {"name": "tool_use", "template": "b"}]}'
+    (tmp_path / "tokenizer_config.json").write_text(named)
+    (tmp_path / "config.json").write_text('{"hidden_size_per_layer_input": 256}')
+    assert read_templates(str(tmp_path)) == ({"default": "a", "tool_use": "b"}, False)
+    (tmp_path / "chat_template.jinja").write_text("c")
+    (tmp_path / "config.json").write_text("{}")
+    assert read_templates(str(tmp_path)) == ({"default": "c"}, False)
+    (tmp_path / "config.json").write_text('{"model_type": "gemma4_unified"}')
+    assert read_templates(str(tmp_path)) == ({"default": "c"}, True)
+    (tmp_path / "chat_template.jinja").write_bytes(b"\xff")
+    with pytest.raises(gemlet.BadFile, match=r"chat_template.jinja: not UTF-8 at byte 0"):
+        read_templates(str(tmp_path))
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(gemlet.BadFile, match=r"config.json: not JSON"):
+        read_templates(str(tmp_path))
+
+
+def test_gemma_3_has_no_tools_and_no_thinking(m):
+    for option in ({"think": True}, {"tools": [WEATHER]}):
+        with pytest.raises(gemlet.UnsupportedModel, match="needs Gemma 4; this model is of the gemma3 family"):
+            m.chat("Hi", **option)
+    with pytest.raises(gemlet.TemplateError, match="take turns"):
+        m.chat([user("a"), user("b")])
+
+
+# ---- a real engine
+
+
+def test_the_models_own_end_tokens_end_an_answer(g4):
+    for name in ("<turn|>", "<|tool_response>", "<eos>"):
+        end = g4._engine.tokenizer.find(name)
+        answer = g4.chat("Hi", logit_bias={end: 1e4}, max_tokens=8)
+        assert (answer.text, answer.finish_reason, answer.usage.completion_tokens) == ("", "stop", 0)
+
+
+def test_an_answer_is_the_generation_after_its_prompt(g4):
+    answer = g4.chat("Hi", max_tokens=12, seed=5, logprobs=1)
+    same = g4.generate(g4.apply_chat_template("Hi"), max_tokens=12, seed=5, logit_bias=_never(g4))
+    assert answer.token_ids.tolist() == same.token_ids.tolist()
+    assert answer.usage.prompt_tokens == g4.count_tokens("Hi")
+    assert len(answer.logprobs) == len(answer.token_ids)
+    assert str(answer) == answer.text
+    assert not any(marker in answer.text for marker in ("<|", "|>"))
+    assert pickle.loads(pickle.dumps(answer)).text == answer.text
+
+
+def _never(model: gemlet.Model) -> dict[int, float]:
+    names = ("<image|>", "<audio|>", "<|tool_call>")
+    return {model._engine.tokenizer.find(name): float("-inf") for name in names}
+
+
+def test_without_tools_no_call_can_be_drawn(g4, monkeypatch):
+    opens = g4._engine.tokenizer.find("<|tool_call>")
+    asked = say(g4, monkeypatch, "x")
+    for options, banned in (
+        ({}, True),
+        ({"tools": [WEATHER]}, False),
+        ({"tools": [WEATHER], "tool_choice": "none"}, True),
+    ):
+        g4.chat("Hi", **options)
+        assert (asked["options"].logit_bias.get(opens) == float("-inf")) is banned
+        declares = g4._engine.tokenizer.find("<|tool>") in asked["ids"]
+        assert declares is not banned
+
+
+def test_limits_and_options_reach_the_engine(g4, monkeypatch):
+    asked = say(g4, monkeypatch, "x")
+    g4.chat("Hi", temperature=0.5, stop="y", seed=3)
+    assert (asked["options"].max_tokens, asked["options"].temperature, asked["options"].seed) == (2048, 0.5, 3)
+    assert asked["options"].stop == ()  # looked for in the text of the answer instead
+    g4.chat("Hi", max_tokens=7)
+    assert asked["options"].max_tokens == 7
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"temprature": 1}, TypeError, "chat: no option 'temprature'; did you mean 'temperature'?"),
+        ({"tool": []}, TypeError, "did you mean 'tools'?"),
+        ({"images": ["a.png"]}, ValueError, r"chat: images=\['a.png'\] is not available"),
+        ({"audio": "a.wav"}, ValueError, "chat: audio='a.wav' is not available"),
+        ({"video": b""}, ValueError, "chat: video=b'' is not available"),
+        ({"n": 2}, ValueError, "chat: the option 'n' is not available"),
+        ({"temperature": -1}, ValueError, "temperature must be"),
+        ({"logit_bias": {10**6: 1}}, ValueError, "logit_bias has token id 1000000"),
+    ],
+)
+def test_a_wrong_option_is_an_error(options, kind, message, g4):
+    with pytest.raises(kind, match=message):
+        g4.chat("Hi", **options)
+    with pytest.raises(kind, match=message):
+        asyncio.run(_awaited(g4, options))
+
+
+async def _awaited(model: gemlet.Model, options: dict[str, Any]) -> None:
+    await model.achat("Hi", **options)
+
+
+# ---- answers
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 5, 1000])
+def test_text_thinking_and_calls_come_apart(at_once, g4, monkeypatch):
+    asked = say(g4, monkeypatch, TALK, at_once=at_once, tops=True)
+    stream = g4.chat("Hi", tools=[WEATHER], stream=True, logprobs=0)
+    chunks = list(stream)
+    answer = stream.result
+    assert answer.text == "Let me see. One  moment"
+    assert answer.thinking == "A tool, é."
+    assert [(call.name, call.args) for call in answer.tool_calls] == [
+        ("get_weather", {"city": "Oslo"}),
+        ("get_weather", {"city": "Rom", "days": 2}),
+    ]
+    assert answer.finish_reason == "tool_calls"
+    assert answer.token_ids.tolist() == asked["script"].ids
+    assert 0 < answer.thinking_tokens < len(answer.token_ids)
+    for kind, whole in (("text", answer.text), ("thinking", answer.thinking)):
+        assert "".join(chunk.text for chunk in chunks if chunk.kind == kind) == whole
+    assert [chunk.tool_call for chunk in chunks if chunk.kind == "tool_call"] == answer.tool_calls
+    order = [chunk.kind for chunk in chunks]
+    assert [kind for i, kind in enumerate(order) if i == 0 or order[i - 1] != kind] == [
+        *("text", "thinking", "text", "tool_call", "text")
+    ]
+    given = [token for chunk in chunks for token in chunk.token_ids]
+    assert given == asked["script"].ids[: len(given)]
+    assert len(answer.logprobs) == len(answer.token_ids)
+    calls = answer.message["tool_calls"]
+    assert calls[0]["function"] == {"name": "get_weather", "arguments": '{"city": "Oslo"}'}
+    assert len({call["id"] for call in calls}) == 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 9), st.sampled_from(["", "see", "One", " moment", "ent", "tool", "t m"]))
+def test_chunks_make_no_difference_and_stop_strings_end_the_text(g4, at_once, stop):
+    with pytest.MonkeyPatch.context() as patch:
+        asked = say(g4, patch, TALK, at_once=at_once)
+        answer = g4.chat("Hi", tools=[WEATHER], stop=[stop] if stop else [])
+    whole = "Let me see. One  moment"
+    assert answer.text == (whole.split(stop)[0] if stop else whole)
+    if stop in whole and stop:
+        assert asked["script"].cancelled
+        assert len(answer.token_ids) == answer.usage.completion_tokens <= len(asked["script"].ids)
+        assert answer.finish_reason == ("tool_calls" if "One" in answer.text else "stop")
+    else:
+        assert len(answer.tool_calls) == 2
+
+
+def test_the_answer_goes_back_as_a_message(g4, monkeypatch):
+    say(g4, monkeypatch, '<|channel>thought\nHm<channel|><|tool_call>call:get_weather{city:<|"|>a<|"|>}<tool_call|>')
+    talk: list[Any] = [user("Hi")]
+    answer = g4.chat(talk, tools=[WEATHER], think=True)
+    talk += [answer, {"role": "tool", "tool_call_id": answer.tool_calls[0].id, "content": "sun"}]
+    shown = g4.apply_chat_template(talk, tokenize=False, think=True)
+    assert shown.endswith(
+        '<|turn>model\n<|channel>thought\nHm\n<channel|><|tool_call>call:get_weather{city:<|"|>a<|"|>}<tool_call|>'
+        '<|tool_response>response:get_weather{value:<|"|>sun<|"|>}<tool_response|><|channel>thought\n'
+    )
+    say(g4, monkeypatch, "still thinking<channel|>Sun.")
+    answer = g4.chat(talk, think=True)
+    assert (answer.thinking, answer.text) == ("still thinking", "Sun.")
+
+
+def test_a_call_that_cannot_be_read_is_raised_where_it_ends(g4, monkeypatch):
+    asked = say(g4, monkeypatch, "So <|tool_call>call:get_weather{city:Oslo}<tool_call|> and more", at_once=1)
+    with g4.chat("Hi", tools=[WEATHER], stream=True) as chunks:
+        assert next(chunks).text.startswith("S")
+        with pytest.raises(gemlet.ToolCallError, match="'Oslo' is neither quoted"):
+            list(chunks)
+        assert asked["script"].cancelled
+        assert list(chunks) == []
+        with pytest.raises(RuntimeError, match="failed before it had a result"):
+            chunks.result  # noqa: B018
+    say(g4, monkeypatch, "<|tool_call>call:now{}<tool_call|>")
+    with pytest.raises(gemlet.ToolCallError, match=r"'now', which is no tool .*: 'get_weather'"):
+        g4.chat("Hi", tools=[WEATHER])
+
+
+def test_a_call_cut_off_by_a_limit_is_a_warning(g4, monkeypatch):
+    say(g4, monkeypatch, 'So <|tool_call>call:get_weather{city:<|"|>Os', reason="length")
+    answer = g4.chat("Hi", tools=[WEATHER])
+    assert (answer.text, answer.tool_calls, answer.finish_reason) == ("So ", [], "length")
+    assert "ended inside a tool call" in answer.warnings[-1]
+
+
+def test_ignoring_the_end(g4, monkeypatch):
+    say(g4, monkeypatch, "a<turn|>b<|tool_response>c")
+    assert g4.chat("Hi").text == "a"
+    assert g4.chat("Hi", ignore_eos=True).text == "abc"
+
+
+# ---- streams, threads and asyncio; on the demo model where an answer must take its time
+
+
+def test_leaving_a_stream_cancels_it(m):
+    with m.chat("Hello", stream=True, ignore_eos=True, max_tokens=900) as chunks:
+        assert next(chunks).kind == "text"
+    assert chunks.result.finish_reason == "cancelled"
+    assert "ended" in repr(chunks)
+    stream = m.chat("Hello", stream=True, ignore_eos=True, max_tokens=900)
+    stream.cancel()
+    assert stream.result.finish_reason == "cancelled"
+
+
+def test_async_answers(g4):
+    async def main() -> None:
+        one, two = await asyncio.gather(g4.achat("Hi", max_tokens=4, seed=1), g4.achat("Hi", max_tokens=4, seed=1))
+        assert one.text == two.text == g4.chat("Hi", max_tokens=4, seed=1).text
+        chunks = [chunk async for chunk in g4.achat("Hi", max_tokens=4, seed=1, stream=True)]
+        assert "".join(chunk.text for chunk in chunks) == one.text
+        async with g4.achat("Hi", max_tokens=4, seed=1, stream=True) as stream:
+            assert (await anext(stream)).kind == "text"
+            assert (await stream.result).text == one.text
+        assert [chunk async for chunk in stream] == []
+
+    asyncio.run(main())
+
+
+def test_the_loop_runs_on_while_a_model_answers(m):
+    async def main() -> int:
+        ticks = 0
+        answer = asyncio.ensure_future(m.achat("Hello", max_tokens=12, ignore_eos=True))
+        while not answer.done():
+            await asyncio.sleep(0.005)
+            ticks += 1
+        assert (await answer).usage.completion_tokens == 12
+        return ticks
+
+    assert asyncio.run(main()) >= 5
+
+
+def test_cancelling_the_task_stops_the_engine(m):
+    async def main() -> None:
+        task = asyncio.create_task(_awaited_long(m))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        async with m.achat("Hello", max_tokens=900, ignore_eos=True, stream=True) as stream:
+            await anext(stream)
+        dropped = m.achat("Hello", max_tokens=900, ignore_eos=True, stream=True)
+        await anext(dropped)
+        del dropped
+        gc.collect()
+
+    began = time.perf_counter()
+    asyncio.run(main())
+    assert m.chat("Hi", max_tokens=1).usage.completion_tokens == 1  # the engine is free again
+    assert time.perf_counter() - began < 10
+    deadline = time.monotonic() + 10
+    while any(thread.name == "gemlet-chat" for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+async def _awaited_long(model: gemlet.Model) -> None:
+    await model.achat("Hello", max_tokens=900, ignore_eos=True)
+
+
+def test_errors_cross_threads(g4):
+    async def main() -> None:
+        with pytest.raises(ValueError, match="role must be one of"):
+            await g4.achat([{"role": "x", "content": ""}])
+        stream = g4.achat("Hi " * 2000, stream=True)
+        with pytest.raises(gemlet.ContextOverflow):
+            await anext(stream)
+        with pytest.raises(RuntimeError, match="failed before it had a result"):
+            await stream.result
+
+    asyncio.run(main())
+
+
+def test_chats_from_several_threads_agree(g4):
+    found: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(g4.chat("Hi", max_tokens=6, seed=2).text)) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [g4.chat("Hi", max_tokens=6, seed=2).text] * 4
