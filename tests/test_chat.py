@@ -136,8 +136,8 @@ def test_templates_of_folders(tmp_path):
 
 
 def test_gemma_3_has_no_tools_and_no_thinking(m):
-    for option in ({"think": True}, {"tools": [WEATHER]}):
-        with pytest.raises(gemlet.UnsupportedModel, match="needs Gemma 4; this model is of the gemma3 family"):
+    for option, what in (({"think": True}, "thinking"), ({"tools": [WEATHER]}, "tools")):
+        with pytest.raises(gemlet.UnsupportedModel, match=f"is of the gemma3 family, which has no {what}"):
             m.chat("Hi", **option)
     with pytest.raises(gemlet.TemplateError, match="take turns"):
         m.chat([user("a"), user("b")])

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from .. import _core
 
-_NO_THOUGHTS = "{what} needs Gemma 4; this model is of the {family} family, which has none: leave it out"
 _TEMPLATE_LIMIT = 4 << 20  # bytes of a template file or a tokenizer_config.json
 
 
@@ -68,9 +67,12 @@ class ChatFormat:
     ) -> Prompt:
         """Messages and tools, checked and written out."""
         declared = check_tools(tools)
-        for what, given in (("think=True", think), ("tools", declared)):
+        for option, what, given in (("think", "thinking", think), ("tools", "tools", declared)):
             if given and self.family != "gemma4":
-                raise UnsupportedModel("chat: " + _NO_THOUGHTS.format(what=what, family=self.family))
+                raise UnsupportedModel(
+                    f"chat: {option}: this model is of the {self.family} family, which has no {what}; "
+                    "leave the option out, or load a Gemma 4"
+                )
         checked, warnings = check_messages(messages)
         options = {"preserve_thinking": preserve_thinking, "add_generation_prompt": add_generation_prompt}
         pieces = self._pieces(checked, declared, think, options, warnings)
