@@ -18,7 +18,9 @@ sys.path.insert(0, str(Path(__file__).parent / "golden"))
 from make_gemma4 import Variant, write_gguf
 
 
-def write_model(path: Path, *, template: str | None = None, per_layer: int = 0, keep: Sequence[str] = ()) -> Path:
+def write_model(
+    path: Path, *, template: str | list[dict[str, str]] | None = None, per_layer: int = 0, keep: Sequence[str] = ()
+) -> Path:
     """per_layer: 0 is what the large models have. keep: if given, the only markers that stay as they are."""
     tokens, pairs = vocabulary()
     if keep:

@@ -249,6 +249,10 @@ def test_gemma_3s_roles_take_turns(roles):
             "{% set n = namespace(s='xxxxxxxx') %}{% for i in range(40) %}{% set n.s = n.s + n.s %}{% endfor %}",
             "more than",
         ),
+        (
+            "{% set n = namespace(s='xxxxxxxx') %}{% for i in range(40) %}{% set n.s = n.s ~ n.s %}{% endfor %}",
+            "~ makes",
+        ),
         ("{% for i in range(3000) %}{{ 'x' * 30000 }}{% endfor %}", "wrote more than"),
         ("{{ nothing.at.all }}", "'nothing' is undefined"),
         ("{{ 1 / 0 }}", "division by zero"),
@@ -272,6 +276,7 @@ def test_templates_have_what_transformers_gives_them():
     assert shown("  {% if true %}\nx\n  {% endif %}\ny") == "x\ny"
     assert shown("{% generation %}a{{ 1 }}{% endgeneration %}b") == "a1b"
     assert shown("{{ strftime_now('%Y') }}").isdigit()
+    assert shown("{{ 1 ~ 'a' ~ none }}{{ [1] + [2] }}{{ 2 * 3 }}{{ 'ab' * 2 }}{{ 2 ** 3 }}") == "1aNone[1, 2]6abab8"
 
 
 def test_only_the_templates_own_markers_are_markers():

@@ -107,7 +107,7 @@ def test_talking(terminal, tmp_path):
     assert "did you mean /retry?" in terminal.say("/retri")
     assert "system: Be brief." in terminal.say("/system Be brief.")
     assert "system: none" in terminal.say("/system -")
-    assert "needs a Gemma 4" in terminal.say("/think on")
+    assert "thinking needs a Gemma 4" in terminal.say("/think on")
     assert "temperature: 0.5" in terminal.say("/set temperature 0.5")
     assert "temperature must be a number" in terminal.say("/set temperature hot")
     assert "temperature must be a finite number in [0, inf)" in terminal.say("/set temperature -1")
@@ -227,6 +227,23 @@ def test_an_error_of_one_turn_ends_nothing(demo_path):
 def test_wrong_words(words, code, message, capsys):
     assert main(words) == code
     assert message in capsys.readouterr().err
+
+
+def test_what_a_model_writes_does_not_steer_the_terminal(capsys, monkeypatch):
+    from gemlet.cli import chat
+
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    show = chat._Show(False)
+    show.add("thinking", "a\x1b[2J\r")
+    show.add("text", "b\x07\tc\x9b")
+    show.end()
+    assert capsys.readouterr().out == "a[2J\n\nb\tc\n"
+
+
+def test_thinking_is_refused_at_once_where_there_is_none(demo_path, capsys):
+    assert main(["chat", demo_path, "--think"]) == 2
+    assert "thinking needs a Gemma 4" in capsys.readouterr().err
 
 
 def test_interrupting_a_pipe_ends_it(demo_path):

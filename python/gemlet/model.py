@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Tokens = str | Sequence[int] | NDArray[np.integer[Any]] | Any
 
 LOGITS_LIMIT = 1 << 30  # bytes of one `logits` result; past it a call is more likely a mistake than a wish
-_PIECES = ("<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>")
+_PIECES = ("<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>", "<|turn>", "<turn|>")
 _LOAD_OPTIONS = ("threads", "context", "kv_dtype", "compute", "expert_cache", "quant", "draft")
 
 
@@ -163,7 +163,10 @@ class Model(ChatMethods):
         running = self._begin(ids, options, warnings)
         return running if stream else running.result
 
-    def _begin(self, ids: NDArray[np.int32], options: GenerateOptions, warnings: list[str]) -> GenerationStream:
+    def _begin(
+        self, ids: NDArray[np.int32], options: GenerateOptions, warnings: list[str], after: int | None = None
+    ) -> GenerationStream:
+        """Starts a generation. after: the id behind which the answer proper begins, as one that ends a thought."""
         for token in options.logit_bias or ():
             if token >= self.vocab_size:
                 last = self.vocab_size - 1
@@ -174,9 +177,10 @@ class Model(ChatMethods):
         if not isinstance(x, str):
             return as_ids(x, self.vocab_size), []
         warnings = [
-            f"the prompt has {piece!r} as plain text; for the control token, pass m.tokenize(text, parse_special=True)"
+            f"the prompt has {piece!r} as plain text; use m.chat for conversations, or for the control token "
+            "m.tokenize(text, parse_special=True)"
             for piece in _PIECES
-            if piece in x
+            if piece in x and self._engine.tokenizer.find(piece) >= 0
         ]
         return self.tokenize(x), warnings
 

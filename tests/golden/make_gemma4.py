@@ -200,9 +200,12 @@ def write_gguf(
     v: Variant,
     path: Path,
     words: tuple[list[str], list[float], list[int], list[str]] | None = None,
-    template: str | None = None,
+    template: str | list[dict[str, str]] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Writes the checkpoint and returns its weights. words: another vocabulary; template: a chat template."""
+    """Writes the checkpoint and returns its weights.
+
+    words: another vocabulary. template: a chat template, or several with names.
+    """
     writer = gguf.GGUFWriter(path, "gemma4")
     writer.add_name(v.name)
     writer.add_context_length(2048)

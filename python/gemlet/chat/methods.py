@@ -45,7 +45,9 @@ class ChatMethods:
     def _engine(self) -> _core.Model: ...
 
     @abstractmethod
-    def _begin(self, ids: NDArray[np.int32], options: GenerateOptions, warnings: list[str]) -> GenerationStream: ...
+    def _begin(
+        self, ids: NDArray[np.int32], options: GenerateOptions, warnings: list[str], after: int | None = None
+    ) -> GenerationStream: ...
 
     if TYPE_CHECKING:
 

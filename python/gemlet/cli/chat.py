@@ -108,7 +108,8 @@ class Talk:
 
     def __init__(self, model: Model, options: dict[str, Any], args: Namespace) -> None:
         self._model, self._options = model, options
-        self._think, self._system = args.think, args.system
+        self._think, self._system = False, args.system
+        self._set_thinking(args.think)
         self._json, self._quiet = args.json, args.quiet
         self._messages: list[dict[str, Any]] = []
         self._told: set[str] = set()
@@ -204,11 +205,13 @@ class Talk:
     def _do_think(self, rest: str) -> None:
         if rest not in ("", "on", "off"):
             raise ValueError(f"/think takes 'on' or 'off', not {rest!r}")
-        wanted = rest == "on" if rest else not self._think
-        if wanted and not str(self._model.info["architecture"]).startswith("gemma4"):
-            raise ValueError("/think needs a Gemma 4; this model cannot think")
-        self._think = wanted
+        self._set_thinking(rest == "on" if rest else not self._think)
         output.say(f"thinking: {'on' if self._think else 'off'}")
+
+    def _set_thinking(self, wanted: bool) -> None:
+        if wanted and not str(self._model.info["architecture"]).startswith("gemma4"):
+            raise ValueError("chat: thinking needs a Gemma 4; this model has not learnt it")
+        self._think = wanted
 
     def _do_set(self, rest: str) -> None:
         from ..types import GenerateOptions
@@ -294,6 +297,9 @@ class Talk:
         output.say(f"loaded: {path}, {len(messages)} messages")
 
 
+_CONTROLS = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)))
+
+
 class _Show:
     """Text as it comes, on standard output; thoughts dimmed there on a terminal, else on standard error."""
 
@@ -309,6 +315,8 @@ class _Show:
         if self._kind == "thinking" and kind == "text":
             out.write("\n\n" if self._terminal else "")
         self._kind = kind
+        if self._terminal:  # whatever a model writes, it must not steer the terminal
+            text = text.translate(_CONTROLS)
         out.write(output.colour(text, "2") if kind == "thinking" and self._terminal else text)
         out.flush()
 
