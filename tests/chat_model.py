@@ -97,8 +97,8 @@ def say(model: gemlet.Model, monkeypatch: Any, text: str, **options: Any) -> dic
     """Makes the model answer `text`; what `chat` asked of the engine is in the dict given back."""
     asked: dict[str, Any] = {}
 
-    def begin(ids: np.ndarray, options_: gemlet.GenerateOptions, warnings: list[str]) -> Script:
-        asked.update(ids=ids, options=options_, script=Script(model, text, **options))
+    def begin(ids: np.ndarray, options_: gemlet.GenerateOptions, warnings: list[str], after: int | None) -> Script:
+        asked.update(ids=ids, options=options_, after=after, script=Script(model, text, **options))
         return asked["script"]
 
     monkeypatch.setattr(model, "_begin", begin)

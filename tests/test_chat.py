@@ -220,6 +220,35 @@ async def _awaited(model: gemlet.Model, options: dict[str, Any]) -> None:
     await model.achat("Hi", **options)
 
 
+def test_too_long_a_conversation(g4):
+    turns = [{"role": "system", "content": "Be brief."}]
+    for i in range(12):
+        turns += [user(f"Question {i}. " + "word " * 20), {"role": "assistant", "content": f"Answer {i}."}]
+    turns.append(user("And now?"))
+    with pytest.raises(gemlet.ContextOverflow, match="overflow='truncate'"):
+        g4.chat(turns, max_tokens=8)
+    answer = g4.chat(turns, max_tokens=8, overflow="truncate")
+    found = [warning for warning in answer.warnings if "left out" in warning]
+    dropped = int(found[0].split(" to ")[1].split()[0])
+    assert turns[dropped + 1]["role"] == "user"
+    kept = g4.count_tokens([turns[0], *turns[dropped + 1 :]])
+    assert answer.usage.prompt_tokens == kept <= 504 < g4.count_tokens([turns[0], *turns[dropped - 1 :]])
+    assert g4.chat(turns[:5], max_tokens=8, overflow="truncate").usage.prompt_tokens == g4.count_tokens(turns[:5])
+    for long in ([user("word " * 700)], [*turns, user("word " * 700)], [{"role": "system", "content": "x " * 700}]):
+        with pytest.raises(gemlet.ContextOverflow, match="the last turn alone has"):
+            g4.chat(long, max_tokens=8, overflow="truncate")
+
+
+def test_where_the_answer_proper_begins_is_told_to_the_engine(g4, monkeypatch):
+    asked = say(g4, monkeypatch, "x")
+    g4.chat("Hi", think=True)
+    assert asked["after"] is None
+    g4.chat(CASES["answered"], think=True)
+    assert asked["after"] == g4._engine.tokenizer.find("<channel|>")
+    g4.chat(CASES["answered"])
+    assert asked["after"] is None
+
+
 # ---- answers
 
 

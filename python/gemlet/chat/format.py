@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import BadFile, MissingExtra, UnsupportedModel
+from ..errors import BadFile, ContextOverflow, MissingExtra, UnsupportedModel
 from . import gemma3, gemma4
 from .messages import check_messages
 from .parser import AnswerTokens
@@ -78,6 +79,39 @@ class ChatFormat:
         pieces = self._pieces(checked, declared, think, options, warnings)
         ids = to_ids(self.tokenizer, pieces, self.family)
         return Prompt(pieces, ids, self._in_thinking(pieces), warnings)
+
+    def render_recent(self, messages: Any, room: int, **options: Any) -> Prompt:
+        """The same, without as many of the oldest turns as it takes to fit `room` tokens; what was left out is told.
+
+        A turn begins with a message of the user. The system message and the last turn always stay.
+        """
+        prompt = self.render(messages, **options)
+        if len(prompt.ids) <= room:
+            return prompt
+        checked, _ = check_messages(messages)
+        system = checked[:1] if checked[0]["role"] in ("system", "developer") else []
+        starts = [i for i, message in enumerate(checked) if message["role"] == "user" and i > len(system)]
+
+        def shorter(start: int) -> Prompt:
+            return self.render([*system, *checked[start:]], **options)
+
+        first = bisect_left(starts, True, key=lambda start: len(shorter(start).ids) <= room)
+        if first == len(starts):
+            least = len(shorter(starts[-1]).ids) if starts else len(prompt.ids)
+            raise ContextOverflow(
+                f"chat: the last turn alone has {least} tokens, and there is room for {room} besides the answer; "
+                "shorten it, lower max_tokens, or load with a larger context="
+            )
+        prompt = shorter(starts[first])
+        prompt.warnings.append(
+            f"messages {len(system)} to {starts[first] - 1} were left out to fit the context (overflow='truncate')"
+        )
+        return prompt
+
+    def with_open_thought(self, prompt: Prompt) -> Prompt:
+        """The prompt with a thought begun, so that the answer proper surely comes behind the end of one."""
+        pieces = [*prompt.pieces, Marker("<|channel>"), "thought\n"]
+        return Prompt(pieces, to_ids(self.tokenizer, pieces, self.family), True, prompt.warnings)
 
     def _pieces(
         self,

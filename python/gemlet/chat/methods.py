@@ -109,7 +109,8 @@ class ChatMethods:
         preserve_thinking: keep the thoughts of earlier turns that called tools.
         stream: give an iterator of chunks back; each has `.kind`, "text", "thinking" or "tool_call".
         schema, images, audio, video: not available in this version.
-        options: those of `generate`; max_tokens is 2048 here, and stop strings are looked for in the text alone.
+        options: those of `generate`, but max_tokens is 2048, stop strings are looked for in the text alone, and
+        overflow="truncate" leaves out whole turns, the oldest first.
 
         >>> m.chat("Hello", max_tokens=4, temperature=0).usage.completion_tokens
         4
@@ -270,26 +271,31 @@ class ChatMethods:
         options = GenerateOptions(**{"max_tokens": MAX_TOKENS, **given})
         declared = check_tools(tools)
         may_call = check_tool_choice(tool_choice, declared)
-        chat_format = self._chat_format()
-        prompt = chat_format.render(
-            messages, tools=declared if may_call else None, think=think, preserve_thinking=preserve_thinking
+        chat_format, tokenizer = self._chat_format(), self._engine.tokenizer
+        prompt = self._fitted(
+            messages, options, tools=declared if may_call else None, think=think, preserve_thinking=preserve_thinking
         )
-        tokenizer = self._engine.tokenizer
-        never = [tokenizer.find(name) for name in _NEVER] + ([] if may_call else [chat_format.tokens.opens_call])
-        options.logit_bias = {
-            **dict.fromkeys((i for i in never if i >= 0), float("-inf")),
-            **(options.logit_bias or {}),
-        }
+        tokens = chat_format.tokens
+        never = [*map(tokenizer.find, _NEVER), *([] if may_call else [tokens.opens_call])]
+        bans = dict.fromkeys((i for i in never if i >= 0), float("-inf"))
+        options.logit_bias = {**bans, **(options.logit_bias or {})}
         stop, options.stop = tuple(options.stop), ()
         size = tokenizer.vocab_size
-        tokens = chat_format.tokens
         parser = AnswerParser(
             tokens._replace(ends=frozenset()) if options.ignore_eos else tokens,
             lambda token: tokenizer.piece(token) if token < size else b"",
             thinking=prompt.in_thinking,
             tools=[tool["function"]["name"] for tool in declared] if may_call else None,
         )
-        return ChatStream(self._begin(prompt.ids, options, []), parser, stop, prompt.warnings)
+        after = tokens.closes_channel if prompt.in_thinking else None
+        return ChatStream(self._begin(prompt.ids, options, [], after), parser, stop, prompt.warnings)
+
+    def _fitted(self, messages: Messages, options: GenerateOptions, **given: Any) -> Prompt:
+        chat_format = self._chat_format()
+        if options.overflow != "truncate":
+            return chat_format.render(messages, **given)
+        context = int(self._info["context"])
+        return chat_format.render_recent(messages, context - min(options.max_tokens or context, context // 2), **given)
 
 
 def _no_media(**given: Any) -> None:

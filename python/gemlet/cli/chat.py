@@ -150,7 +150,9 @@ class Talk:
 
     def _stream(self) -> ChatResult:
         system = [{"role": "system", "content": self._system}] if self._system else []
-        stream = self._model.chat([*system, *self._messages], think=self._think, stream=True, **self._options)
+        stream = self._model.chat(
+            [*system, *self._messages], think=self._think, stream=True, overflow="truncate", **self._options
+        )
         show = _Show(self._json)
         with stream, _stopping(stream):
             for chunk in stream:
