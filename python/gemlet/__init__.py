@@ -14,6 +14,7 @@ TYPE_CHECKING = False  # type checkers read this name as true; importing `typing
 if TYPE_CHECKING:
     from ._core import __version__, isa, isas
     from .chat.awaiting import AsyncChatStream
+    from .chat.result import ChatResult
     from .chat.stream import ChatStream
     from .errors import (
         BadFile,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from .generation import GenerationStream
     from .model import Model, load
     from .results import (
-        ChatResult,
         Chunk,
         Generation,
         Perplexity,
@@ -67,10 +67,10 @@ _HOME = {
     "GenerationStream": "generation",
     **dict.fromkeys(("Model", "load"), "model"),
     "AsyncChatStream": "chat.awaiting",
+    "ChatResult": "chat.result",
     "ChatStream": "chat.stream",
     **dict.fromkeys(
         (
-            "ChatResult",
             "Chunk",
             "Generation",
             "Perplexity",

@@ -11,7 +11,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ToolCallError
-from ..results import ChatResult, Chunk
+from ..results import Chunk
+from .result import ChatResult
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from ..errors import ToolCallError
-from ..results import ChatResult, ToolCall
+from ..results import ToolCall
 from ..types import not_available
 from .plain import check_plain_text, plain
+from .result import ChatResult
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 MEDIA = {

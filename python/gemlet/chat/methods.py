@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from .. import _core
     from ..generation import GenerationStream
-    from ..results import ChatResult
     from ..types import GenerateArgs
     from .awaiting import AsyncChatStream
     from .format import ChatFormat, Prompt
+    from .result import ChatResult
     from .stream import ChatStream
 
     Messages = str | Sequence[Any]

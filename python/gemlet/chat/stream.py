@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..results import ChatResult, Chunk
+from ..results import Chunk
+from .result import ChatResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Iterator
 
+    from ..chat.result import ChatResult
     from ..chat.stream import ChatStream
     from ..model import Model
-    from ..results import ChatResult
 
 # Options of a turn that /set can change, with how to read them.
 SETTINGS = {
