@@ -220,6 +220,22 @@ async def _awaited(model: gemlet.Model, options: dict[str, Any]) -> None:
     await model.achat("Hi", **options)
 
 
+@pytest.mark.parametrize(
+    ("choice", "begins", "goes_on"),
+    [
+        ("required", "call:", 'get_weather{city:<|"|>Oslo<|"|>}'),
+        ("get_weather", "call:get_weather{", 'city:<|"|>Oslo<|"|>}'),
+    ],
+)
+def test_a_call_can_be_forced(choice, begins, goes_on, g4, monkeypatch):
+    asked = say(g4, monkeypatch, goes_on + "<tool_call|>")
+    answer = g4.chat("Hi", tools=[WEATHER], tool_choice=choice)
+    assert [(call.name, call.args) for call in answer.tool_calls] == [("get_weather", {"city": "Oslo"})]
+    assert (answer.text, answer.finish_reason) == ("", "tool_calls")
+    shown = g4.detokenize(asked["ids"], special=True)
+    assert shown.endswith(f"<|turn>model\n<|channel>thought\n<channel|><|tool_call>{begins}")
+
+
 def test_too_long_a_conversation(g4):
     turns = [{"role": "system", "content": "Be brief."}]
     for i in range(12):

@@ -349,17 +349,17 @@ def test_a_tool_that_cannot_be_declared_is_an_error(tools, kind, message):
 
 def test_the_tool_choice():
     tools = check_tools([WEATHER])
-    assert check_tool_choice("auto", tools)
-    assert check_tool_choice(None, tools)
-    assert not check_tool_choice("none", tools)
-    assert not check_tool_choice("auto", [])
-    for forced in ("required", "get_weather", {"type": "function", "function": {"name": "get_weather"}}):
-        with pytest.raises(ValueError, match=r"tool_choice='.*' is not available in this version"):
-            check_tool_choice(forced, tools)
+    assert check_tool_choice("auto", tools) == check_tool_choice(None, tools) == (True, "")
+    assert check_tool_choice("none", tools) == check_tool_choice("auto", []) == (False, "")
+    assert check_tool_choice("required", tools) == (True, "call:")
+    for named in ("get_weather", {"type": "function", "function": {"name": "get_weather"}}):
+        assert check_tool_choice(named, tools) == (True, "call:get_weather{")
     with pytest.raises(ValueError, match=r"the name of a tool \('get_weather'\), not 'get_wether'"):
         check_tool_choice("get_wether", tools)
     with pytest.raises(ValueError, match="without tools"):
         check_tool_choice("required", [])
+    with pytest.raises(ValueError, match="leaves no room for a thought"):
+        check_tool_choice("required", tools, think=True)
 
 
 def test_objects_that_are_no_json_are_refused_and_not_called():

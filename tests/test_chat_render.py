@@ -155,11 +155,13 @@ def test_text_never_becomes_a_control_token(bpe, golden, messages, tools, think)
 
 
 def _calmed(value: Any) -> Any:
-    """The same with every `<` gone from texts; keys keep their order and their number."""
+    """The same with every `<` made harmless; thoughts in raw answers go first, as they would anyway."""
     if isinstance(value, str):
-        return gemma4.without_thoughts(value).replace("<", "(") if "channel" in value else value.replace("<", "(")
+        return value.replace("<", "\x01")
     if isinstance(value, dict):
-        return {key.replace("<", "("): _calmed(item) for key, item in value.items()}
+        if value.get("role") == "assistant":
+            value = stripped(check_messages([value])[0][0])
+        return {key.replace("<", "\x01"): _calmed(item) for key, item in value.items()}
     return [_calmed(item) for item in value] if isinstance(value, list) else value
 
 
@@ -256,6 +258,8 @@ def test_gemma_3s_roles_take_turns(roles):
         ("{% for i in range(3000) %}{{ 'x' * 30000 }}{% endfor %}", "wrote more than"),
         ("{{ nothing.at.all }}", "'nothing' is undefined"),
         ("{{ 1 / 0 }}", "division by zero"),
+        ("{{ lipsum(1) }}", "'lipsum' is undefined"),
+        ("{{ dict.mro() }}", "unsafe|no attribute"),
     ],
 )
 def test_a_broken_template_is_a_template_error(source, message):
@@ -276,6 +280,7 @@ def test_templates_have_what_transformers_gives_them():
     assert shown("  {% if true %}\nx\n  {% endif %}\ny") == "x\ny"
     assert shown("{% generation %}a{{ 1 }}{% endgeneration %}b") == "a1b"
     assert shown("{{ strftime_now('%Y') }}").isdigit()
+    assert shown("{{ dict(a=1).a }}{% set n = namespace(b=2) %}{% set n.b = 3 %}{{ n.b }}") == "13"
     assert shown("{{ 1 ~ 'a' ~ none }}{{ [1] + [2] }}{{ 2 * 3 }}{{ 'ab' * 2 }}{{ 2 ** 3 }}") == "1aNone[1, 2]6abab8"
 
 

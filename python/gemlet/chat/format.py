@@ -113,6 +113,11 @@ class ChatFormat:
         pieces = [*prompt.pieces, Marker("<|channel>"), "thought\n"]
         return Prompt(pieces, to_ids(self.tokenizer, pieces, self.family), True, prompt.warnings)
 
+    def with_open_call(self, prompt: Prompt, call: str) -> Prompt:
+        """The prompt with a call begun, which the model can only go on with."""
+        pieces = [*prompt.pieces, Marker("<|tool_call>"), call]
+        return prompt._replace(pieces=pieces, ids=to_ids(self.tokenizer, pieces, self.family))
+
     def _pieces(
         self,
         messages: list[dict[str, Any]],

@@ -104,7 +104,8 @@ class ChatMethods:
         The model file's own template writes the prompt. Text in messages never becomes a control token.
 
         tools: OpenAI's dicts, Python functions or pydantic classes; what the model wants called is in `.tool_calls`.
-        tool_choice: "auto" or "none" (also without tools, the model cannot call one).
+        tool_choice: "auto", "required", the name of one that must be called, or "none" (as if there were no tools;
+        then no call can be drawn).
         think: let the model think first (Gemma 4); `.thinking` is what it thought.
         preserve_thinking: keep the thoughts of earlier turns that called tools.
         stream: give an iterator of chunks back; each has `.kind`, "text", "thinking" or "tool_call".
@@ -270,11 +271,13 @@ class ChatMethods:
             raise unknown_option("chat", unknown, (*known, *_OWN))
         options = GenerateOptions(**{"max_tokens": MAX_TOKENS, **given})
         declared = check_tools(tools)
-        may_call = check_tool_choice(tool_choice, declared)
+        may_call, call = check_tool_choice(tool_choice, declared, think=think)
         chat_format, tokenizer = self._chat_format(), self._engine.tokenizer
         prompt = self._fitted(
             messages, options, tools=declared if may_call else None, think=think, preserve_thinking=preserve_thinking
         )
+        if call:
+            prompt = chat_format.with_open_call(prompt, call)
         tokens = chat_format.tokens
         never = [*map(tokenizer.find, _NEVER), *([] if may_call else [tokens.opens_call])]
         bans = dict.fromkeys((i for i in never if i >= 0), float("-inf"))
@@ -285,6 +288,7 @@ class ChatMethods:
             tokens._replace(ends=frozenset()) if options.ignore_eos else tokens,
             lambda token: tokenizer.piece(token) if token < size else b"",
             thinking=prompt.in_thinking,
+            call=call,
             tools=[tool["function"]["name"] for tool in declared] if may_call else None,
         )
         after = tokens.closes_channel if prompt.in_thinking else None

@@ -69,7 +69,8 @@ _TEXT, _HEADER, _THINKING, _CALL = "text", "header", "thinking", "call"
 class AnswerParser:
     """Feed ids, get deltas; `finish` once at the end. Raises ToolCallError at the id that ends a broken call.
 
-    thinking: the prompt ended inside an open thought. tools: names that a call may have; None allows any.
+    thinking: the prompt ended inside an open thought. call: the prompt ended inside a call, of which this is the start.
+    tools: names that a call may have; None allows any.
     """
 
     def __init__(
@@ -78,16 +79,17 @@ class AnswerParser:
         piece: Callable[[int], bytes],
         *,
         thinking: bool = False,
+        call: str = "",
         tools: Collection[str] | None = None,
         call_id: Callable[[], str] = new_call_id,
     ) -> None:
         self._tokens, self._piece, self._tools, self._call_id = tokens, piece, tools, call_id
-        self._state = _THINKING if thinking else _TEXT
+        self._state = _THINKING if thinking else _CALL if call else _TEXT
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         self._space = ""  # white space of a thought, held back until it is known not to be its end
         self._thought = False  # whether any thought was given out, and whether the present one was
         self._thought_here = False
-        self._call: list[str | None] = []
+        self._call: list[str | None] = [call] if call else []
         self.thinking_tokens = 0
         self.ended = False
         self.unread = ""  # the start of a call that a limit cut off

@@ -150,6 +150,8 @@ def _environment() -> Any:
 
     environment = Environment(trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols])
     environment.filters["tojson"] = _tojson
+    environment.globals.pop("lipsum")
+    environment.globals["dict"] = _dict  # a function: a template needs the class for nothing else
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
     return environment
@@ -164,6 +166,10 @@ def _product(operator: str, left: Any, right: Any) -> int:
         bits = left.bit_length() * max(right, 0) if operator == "**" else left.bit_length() + right.bit_length()
         return bits * 64  # arithmetic on numbers of a megabyte is slow long before memory ends
     return 0
+
+
+def _dict(*given: Any, **named: Any) -> dict[Any, Any]:
+    return dict(*given, **named)
 
 
 def _refuse(message: object) -> None:

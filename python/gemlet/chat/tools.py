@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..types import not_available
 from .plain import plain
 from .schemas import function_schema, model_schema, one_type
 
@@ -38,23 +37,31 @@ def check_tools(tools: Any) -> list[dict[str, Any]]:
     return checked
 
 
-def check_tool_choice(choice: Any, tools: list[dict[str, Any]]) -> bool:
-    """Whether the model may call. Choices that force a call are not available yet."""
+def check_tool_choice(choice: Any, tools: list[dict[str, Any]], *, think: bool = False) -> tuple[bool, str]:
+    """Whether the model may call, and how the call begins that it must make ("" if it need not).
+
+    A forced call is begun in the prompt, so the model can only go on with it.
+
+    >>> check_tool_choice("now", check_tools([{"name": "now"}]))
+    (True, 'call:now{')
+    """
     if isinstance(choice, Mapping):  # OpenAI's {"type": "function", "function": {"name": ...}}
         choice = (choice.get("function") or {}).get("name")
     names = [tool["function"]["name"] for tool in tools]
     if choice in ("auto", None):
-        return bool(tools)
+        return bool(tools), ""
     if choice == "none":
-        return False
-    if choice == "required" or choice in names:
-        if not tools:
-            raise ValueError("chat: tool_choice='required' without tools; pass tools=")
-        raise not_available("chat", "tool_choice", choice)
-    raise ValueError(
-        "chat: tool_choice must be 'auto', 'none', 'required' or the name of a tool "
-        f"({', '.join(map(repr, names)) or 'there are none'}), not {choice!r}"
-    )
+        return False, ""
+    if choice not in ("required", *names):
+        raise ValueError(
+            "chat: tool_choice must be 'auto', 'none', 'required' or the name of a tool "
+            f"({', '.join(map(repr, names)) or 'there are none'}), not {choice!r}"
+        )
+    if not tools:
+        raise ValueError("chat: tool_choice='required' without tools; pass tools=")
+    if think:
+        raise ValueError(f"chat: tool_choice={choice!r} leaves no room for a thought; leave out think=True")
+    return True, "call:" if choice == "required" else f"call:{choice}{{"
 
 
 def _declaration(tool: Any, where: str) -> dict[str, Any]:
