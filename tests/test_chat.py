@@ -109,13 +109,14 @@ def test_a_template_that_raises_is_a_template_error(folder):
 
 
 def test_a_missing_control_token_is_an_error(folder):
-    path = write_model(
-        folder / "poor.gguf", keep=["<pad>", "<eos>", "<bos>", "<unk>", "<|turn>", "<turn|>"], per_layer=4
-    )
+    few = ["<pad>", "<eos>", "<bos>", "<unk>", "<|turn>", "<turn|>"]
+    path = write_model(folder / "poor.gguf", keep=few, per_layer=4)
     with gemlet.load(path) as model:
         assert model.chat("Hi", max_tokens=1).usage.completion_tokens <= 1
         with pytest.raises(gemlet.UnsupportedModel, match=r"no control token '<\|think\|>'"):
             model.chat("Hi", think=True)
+    with gemlet.load(write_model(folder / "poor and large.gguf", keep=few)) as model:
+        assert model.apply_chat_template("Hi", tokenize=False).endswith("<|turn>model\n")  # it cannot think anyway
 
 
 def test_templates_of_folders(tmp_path):

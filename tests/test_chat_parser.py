@@ -201,7 +201,7 @@ _values = st.recursive(
 _arguments = st.dictionaries(_keys, _values, max_size=4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(names, _arguments), max_size=3), _strings, _strings.map(str.strip))
 def test_what_the_renderer_writes_the_parser_reads(bpe, calls, said, thought):
     """Calls, with any text in their strings, come back as they were written into a prompt."""
@@ -218,7 +218,7 @@ def test_what_the_renderer_writes_the_parser_reads(bpe, calls, said, thought):
         assert json.dumps(got, sort_keys=True) == json.dumps(wanted, sort_keys=True)  # 1 is not True or 1.0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_any_ids_give_text_without_control_tokens_or_one_clear_error(bpe, data):
     control = sorted({bpe.find(name) for name in MARKERS["gemma4"]} - {-1})
@@ -241,7 +241,7 @@ def test_any_ids_give_text_without_control_tokens_or_one_clear_error(bpe, data):
         assert name not in found["text"] + found["thinking"] or name in plain
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.text("ab.\n", max_size=12), st.lists(st.text("ab.\n", min_size=1, max_size=3), max_size=3), st.data())
 def test_stop_strings_are_found_however_the_text_is_cut(text, strings, data):
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=5)))

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gemlet
-from chat_cases import CASES, ODD, PLAIN, TEMPLATE, WEATHER, conversations, texts, tokenizer, tool_lists, user
+from chat_cases import CASES, ODD, PLAIN, TEMPLATE, WEATHER, conversations, texts, tokenizer, tool, tool_lists, user
 from gemlet import _core
 from gemlet.chat import gemma3, gemma4
-from gemlet.chat.format import stripped
+from gemlet.chat.format import stripped, with_responses
 from gemlet.chat.messages import check_messages
 from gemlet.chat.pieces import MARKERS, Marker, joined, split, to_ids
 from gemlet.chat.template import ChatTemplate
@@ -125,7 +125,7 @@ def test_template_and_built_in_give_the_same_ids(case, tools, bpe, golden):
         np.testing.assert_array_equal(to_ids(bpe, own, "gemma4"), to_ids(bpe, other, "gemma4"))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(conversations(), tool_lists(), st.tuples(*[st.booleans()] * len(OPTIONS)))
 def test_template_and_built_in_agree_on_any_conversation(bpe, golden, messages, tools, flags):
     options = dict(zip(OPTIONS, flags, strict=True))
@@ -138,7 +138,7 @@ def structure(bpe: _core.Tokenizer, ids: np.ndarray) -> list[int]:
     return [int(i) for i in ids if int(i) in control]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(conversations(), tool_lists(), st.booleans())
 def test_text_never_becomes_a_control_token(bpe, golden, messages, tools, think):
     """The control ids of a prompt are those of the same conversation with harmless text in every place."""
@@ -202,6 +202,19 @@ def test_media_have_their_place_in_the_renderers():
     assert "".join(gemma4.render(checked)).startswith("<bos><|turn>user\nWhat is<|image|><|audio|><|video|><turn|>")
     checked, _ = check_messages([user(parts)], media=True)
     assert "What is<start_of_image><end_of_turn>" in "".join(gemma3.render(checked))
+
+
+def test_results_that_are_objects_go_where_the_published_template_takes_them():
+    checked, _ = check_messages([*CASES["parallel"][:2], {**CASES["parallel"][2], "content": {"t": 3}}, tool("noon")])
+    made = with_responses(checked)
+    assert made[1]["tool_responses"] == [
+        {"name": "get_weather", "response": {"t": 3}},
+        {"name": "now", "response": "noon"},
+    ]
+    checked, _ = check_messages(CASES["parallel"])
+    assert with_responses(checked) == checked
+    checked, _ = check_messages(CASES["parts"])
+    assert with_responses(checked) == checked
 
 
 # ---- Gemma 3

@@ -54,7 +54,8 @@ class ChatFormat:
         self.tokenizer = tokenizer
         self.tokens = AnswerTokens.of(tokenizer, self.family)
         self._origin = os.path.basename(path)
-        self._templates, self._empty_thought = read_templates(path)
+        self._templates, large = read_templates(path)
+        self._empty_thought = large and self.tokens.opens_channel >= 0
         self._compiled: dict[str, ChatTemplate] = {}
 
     def render(
@@ -156,9 +157,13 @@ class ChatFormat:
         template = self._compiled.get(name)
         if template is None:
             template = self._compiled[name] = ChatTemplate(source, self.family, self._origin)
+        if self.family == "gemma4":
+            messages = [stripped(message) for message in messages]
+            if "tool_responses" in source:
+                messages = with_responses(messages)
         return template.render(
             {
-                "messages": [stripped(message) for message in messages] if self.family == "gemma4" else messages,
+                "messages": messages,
                 "tools": tools or None,
                 "documents": None,
                 "enable_thinking": think,
@@ -187,6 +192,33 @@ def stripped(message: dict[str, Any]) -> dict[str, Any]:
         return {**message, "content": gemma4.without_thoughts(content)}
     parts = [{**p, "text": gemma4.without_thoughts(p["text"])} if p["type"] == "text" else p for p in content]
     return {**message, "content": parts}
+
+
+def with_responses(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Results that are objects, as `tool_responses` of the message with the calls: where Google's template takes them.
+
+    In a tool message it would read an object as a list of parts, and fail.
+    """
+    made: list[dict[str, Any]] = []
+    for i, message in enumerate(messages):
+        answers = []
+        for answer in messages[i + 1 :]:
+            if answer["role"] != "tool":
+                break
+            answers.append(answer)
+        if "tool_calls" in message and any(isinstance(answer["content"], dict) for answer in answers):
+            names = {call["id"]: call["function"]["name"] for call in message["tool_calls"]}
+            responses = [
+                {"name": names.get(a.get("tool_call_id"), a.get("name") or "unknown"), "response": _body(a["content"])}
+                for a in answers
+            ]
+            message = {**message, "tool_responses": responses}
+        made.append(message)
+    return made
+
+
+def _body(content: Any) -> Any:
+    return "".join(part.get("text", "") for part in content) if isinstance(content, list) else content
 
 
 def read_templates(path: str) -> tuple[dict[str, str], bool]:

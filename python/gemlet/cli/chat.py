@@ -171,11 +171,12 @@ class Talk:
                 output.say(f"gemlet: warning: {text}")
         if not self._quiet and not self._json:
             used, took = result.usage, result.timings
+            kept = f" ({used.cached_tokens} of them kept)" if used.cached_tokens else ""
             thought = f", {result.thinking_tokens} of them thinking" if result.thinking_tokens else ""
             output.say(
                 output.dim(
                     f"{used.completion_tokens} tokens{thought} at {took.decode_tok_s:.1f} tok/s "
-                    f"({result.finish_reason}), prompt {used.prompt_tokens} at {took.prefill_tok_s:.0f} tok/s"
+                    f"({result.finish_reason}), prompt {used.prompt_tokens}{kept} at {took.prefill_tok_s:.0f} tok/s"
                 )
             )
 
