@@ -101,6 +101,7 @@ def test_any_int_is_inside_or_refused(value, low):
         ("zzz", TypeError, "it has"),
         ("schema", ValueError, "not available in this version"),
         ("n", ValueError, "not available in this version"),
+        ("think", TypeError, "'think' is an option of m.chat"),
     ],
 )
 def test_an_unknown_option_of_generate_names_the_nearest(m, option, error, words):
