@@ -99,8 +99,9 @@ def test_any_int_is_inside_or_refused(value, low):
         ("temprature", TypeError, "did you mean 'temperature'"),
         ("streaming", TypeError, "did you mean 'stream'"),
         ("zzz", TypeError, "it has"),
-        ("tools", ValueError, "not available in this version"),
+        ("tools", TypeError, "'tools' is an option of m.chat"),
         ("n", ValueError, "not available in this version"),
+        ("think", TypeError, "'think' is an option of m.chat"),
     ],
 )
 def test_an_unknown_option_of_generate_names_the_nearest(m, option, error, words):

@@ -13,6 +13,7 @@ import numpy as np
 
 from . import _core, measures, sources
 from .arrays import as_ids, as_positions, several
+from .chat.methods import ChatMethods
 from .errors import GemletError
 from .generation import GenerationStream
 from .types import GenerateOptions, check_choice, check_int, check_labels, check_text, not_available, unknown_option
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     Tokens = str | Sequence[int] | NDArray[np.integer[Any]] | Any
 
 LOGITS_LIMIT = 1 << 30  # bytes of one `logits` result; past it a call is more likely a mistake than a wish
-_PIECES = ("<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>")
+_PIECES = ("<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>", "<|turn>", "<turn|>")
 _LOAD_OPTIONS = ("threads", "context", "kv_dtype", "compute", "expert_cache", "quant", "draft")
 
 
@@ -77,7 +78,7 @@ def load(
     return _reload(sources.resolve(path), options)
 
 
-class Model:
+class Model(ChatMethods):
     """A model ready to run; made by `gemlet.load`. Several threads may call one model at once.
 
     Pickles as the way it was loaded. Close it with `close()` or a `with` block to give its memory back at once.
@@ -198,12 +199,18 @@ class Model:
             raise unknown_option("generate", unknown, (*given, "stream"))
         options = GenerateOptions(**given)
         ids, warnings = self._prompt(x)
+        running = self._begin(ids, options, warnings)
+        return running if stream else running.result
+
+    def _begin(
+        self, ids: NDArray[np.int32], options: GenerateOptions, warnings: list[str], after: int | None = None
+    ) -> GenerationStream:
+        """Starts a generation. after: the id behind which the answer proper begins, as one that ends a thought."""
         for token in options.logit_bias or ():
             if token >= self.vocab_size:
                 last = self.vocab_size - 1
                 raise ValueError(f"generate: logit_bias has token id {token}, outside the vocabulary, 0 to {last}")
-        running = GenerationStream(self._engine, ids, options, self.context, warnings, self._answer(options))
-        return running if stream else running.result
+        return GenerationStream(self._engine, ids, options, self.context, warnings, self._answer(options, after))
 
     def _answer(self, options: GenerateOptions, after: int | None = None) -> Answer | None:
         """What the answer must be, ready for one generation; None: anything. `after`: the id behind which it begins."""
@@ -223,9 +230,10 @@ class Model:
         if not isinstance(x, str):
             return as_ids(x, self.vocab_size), []
         warnings = [
-            f"the prompt has {piece!r} as plain text; for the control token, pass m.tokenize(text, parse_special=True)"
+            f"the prompt has {piece!r} as plain text; use m.chat for conversations, or for the control token "
+            "m.tokenize(text, parse_special=True)"
             for piece in _PIECES
-            if piece in x
+            if piece in x and self._engine.tokenizer.find(piece) >= 0
         ]
         return self.tokenize(x), warnings
 

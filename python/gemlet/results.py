@@ -81,13 +81,40 @@ class TokenLogprob(NamedTuple):
     top: tuple[TopToken, ...] = ()
 
 
+class ToolCall(NamedTuple):
+    """A call that the model asks for: `arguments` as a JSON string, as OpenAI has it, and `args` as a dict."""
+
+    id: str
+    name: str
+    arguments: str
+    args: dict[str, Any]
+
+    @property
+    def type(self) -> str:
+        """Always "function"."""
+        return "function"
+
+    @property
+    def function(self) -> ToolCall:
+        """This call, so that `call.function.name` reads the same as with OpenAI's objects."""
+        return self
+
+    def as_dict(self) -> dict[str, Any]:
+        """The call in OpenAI's shape, for JSON and for messages."""
+        return {"id": self.id, "type": self.type, "function": {"name": self.name, "arguments": self.arguments}}
+
+
 class Chunk(NamedTuple):
-    """A piece of a stream: whole UTF-8 characters and the tokens read since the last piece."""
+    """A piece of a stream: whole UTF-8 characters and the tokens read since the last piece.
+
+    In a chat, `kind` is "text", "thinking" or "tool_call"; a call comes once and whole, as `tool_call`.
+    """
 
     text: str
     token_ids: tuple[int, ...]
     kind: str = "text"
     logprobs: tuple[TokenLogprob, ...] | None = None
+    tool_call: ToolCall | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -98,6 +125,14 @@ def escape(text: str) -> str:
     for char, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("'", "&#39;")):
         text = text.replace(char, entity)
     return text
+
+
+def footer(answer: Any) -> str:
+    """Tokens, reason and speed of an answer with usage and timings, in a line."""
+    return (
+        f"{answer.usage.completion_tokens} tokens, {answer.finish_reason}, "
+        f"{answer.timings.decode_tok_s:.1f} tok/s after {answer.timings.prefill_s * 1000:.0f} ms of prefill"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,19 +159,13 @@ class Generation:
     def __repr__(self) -> str:
         text = self.text if len(self.text) <= 60 else self.text[:57] + "..."
         warned = f", {len(self.warnings)} warning{'s' * (len(self.warnings) > 1)}" if self.warnings else ""
-        return f"<Generation {text!r}, {self._footer()}{warned}>"
-
-    def _footer(self) -> str:
-        return (
-            f"{self.usage.completion_tokens} tokens, {self.finish_reason}, "
-            f"{self.timings.decode_tok_s:.1f} tok/s after {self.timings.prefill_s * 1000:.0f} ms of prefill"
-        )
+        return f"<Generation {text!r}, {footer(self)}{warned}>"
 
     def _repr_html_(self) -> str:
         warned = "".join(f'<div style="color:#b45309">{escape(text)}</div>' for text in self.warnings)
         return (
             f'<div><div style="white-space:pre-wrap">{escape(self.text)}</div>{warned}'
-            f'<div style="opacity:.6;font-size:85%">{escape(self._footer())}</div></div>'
+            f'<div style="opacity:.6;font-size:85%">{escape(footer(self))}</div></div>'
         )
 
     def as_dict(self) -> dict[str, object]:
@@ -149,11 +178,12 @@ class Generation:
             "timings": self.timings.as_dict(),
             "seed": self.seed,
             "warnings": list(self.warnings),
-            "logprobs": None if self.logprobs is None else [_logprob_dict(entry) for entry in self.logprobs],
+            "logprobs": None if self.logprobs is None else [logprob_dict(entry) for entry in self.logprobs],
         }
 
 
-def _logprob_dict(entry: TokenLogprob) -> dict[str, object]:
+def logprob_dict(entry: TokenLogprob) -> dict[str, object]:
+    """One entry as plain values."""
     return {"id": entry.id, "text": entry.text, "logprob": entry.logprob, "top": [t._asdict() for t in entry.top]}
 
 
