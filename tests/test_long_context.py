@@ -1,4 +1,4 @@
-"""Caches of every type in a model: same bits however the work is cut, sizes as computed, and decoding behind long ones."""
+"""Caches of every type in a model: same bits however the work is cut, sizes as computed, decoding behind long ones."""
 
 from __future__ import annotations
 
