@@ -12,11 +12,6 @@ namespace {
 
 constexpr int kValueRows = 4;  // share the widening of a value
 
-// What will be read after the next 4 KiB; past the end of a page it does no harm.
-inline void fetch_ahead(const uint8_t* from, int64_t bytes) {
-  for (int64_t i = 0; i < bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(from + i + 4096), _MM_HINT_T0);
-}
-
 inline float quantize16(const float* x, int64_t n, int16_t* q) {
   const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF));
   __m256i most = _mm256_setzero_si256();  // as integers, so that NaN is the largest
