@@ -121,4 +121,9 @@ struct Attention {
 // All sequences as one piece of parallel work. Throws BadArgument on a shape that does not fit.
 void attention(Context& on, const std::vector<Attention>& sequences, float scale);
 
+// out[begin .. end) <- softmax of one query head, q (C), over keys [begin, end) of one key/value head. To look at, not to
+// compute with: plain float32, a key at a time.
+void attention_weights(Context& on, const float* q, const KvPages& kv, int64_t kv_head, int64_t begin, int64_t end,
+                       float scale, float* out);
+
 }  // namespace gemlet::ops

@@ -1,6 +1,6 @@
 """gemlet: Gemma on your own machine.
 
-Local files in, text and numpy arrays out, on the CPU; nothing here opens a network connection.
+Local files in, text and numpy arrays out, on the CPU; nothing connects but the command `gemlet pull`.
 
 >>> import gemlet
 >>> model = gemlet.load("demo")
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     )
     from .generation import GenerationStream
     from .model import Model, load
-    from .results import Chunk, Generation, Perplexity, Timings, TokenLogprob, TopToken, Usage
+    from .planning import plan
+    from .results import Chunk, Decision, Generation, Perplexity, Plan, Timings, TokenLogprob, TopToken, Usage
     from .types import GenerateOptions
 
 # Where each public name lives. Modules are imported when a name is first used, so that `import gemlet` stays cheap.
@@ -54,8 +55,12 @@ _HOME = {
     ),
     "GenerationStream": "generation",
     **dict.fromkeys(("Model", "load"), "model"),
-    **dict.fromkeys(("Chunk", "Generation", "Perplexity", "Timings", "TokenLogprob", "TopToken", "Usage"), "results"),
+    **dict.fromkeys(
+        ("Chunk", "Decision", "Generation", "Perplexity", "Plan", "Timings", "TokenLogprob", "TopToken", "Usage"),
+        "results",
+    ),
     "GenerateOptions": "types",
+    "plan": "planning",
 }
 
 __all__ = [
@@ -63,6 +68,7 @@ __all__ = [
     "Cancelled",
     "Chunk",
     "ContextOverflow",
+    "Decision",
     "GemletError",
     "GenerateOptions",
     "Generation",
@@ -73,6 +79,7 @@ __all__ = [
     "ModelNotFound",
     "OutOfMemory",
     "Perplexity",
+    "Plan",
     "SchemaError",
     "TemplateError",
     "Timings",
@@ -85,6 +92,7 @@ __all__ = [
     "isa",
     "isas",
     "load",
+    "plan",
 ]
 
 
