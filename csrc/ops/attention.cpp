@@ -72,7 +72,7 @@ Sums take_sums(float*& p, int64_t rows, int64_t channels) {
   return s;
 }
 
-int64_t tile_floats(int64_t rows, int64_t channels) { return rows * kTileKeys + kPageKeys * channels; }
+int64_t tile_floats(int64_t rows, int64_t channels) { return rows * (kTileKeys + 1) + kPageKeys * channels; }
 
 void check(const Attention& a) {
   const int64_t columns = a.kv.used * a.kv.kv_heads;
