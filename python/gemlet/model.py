@@ -48,13 +48,14 @@ def load(
     draft: str = "auto",
     **unknown: NoReturn,
 ) -> Model:
-    """Open a model from a local GGUF file; "demo" is the model of the `demo` extra. Never connects to anything.
+    """Open a model: a GGUF file, a model folder, a pulled name, or "demo" (the extra of that name). Never connects.
 
     threads: "auto" (GEMLET_THREADS, else the cores this process may use) or an int.
     context: tokens that prompt and answer may have together; "auto" is what the model was trained for.
     kv_dtype: "auto", "f32" or "f16", how keys and values are kept.
     compute: "auto" quantises activations as the weights ask, "float32" keeps them as they are (slower, exact).
-    expert_cache, quant, draft: reserved; only their defaults are available in this version.
+    quant: which GGUF file of a pulled repository or a folder that has several, as "Q8_0".
+    expert_cache, draft: reserved; only their defaults are available in this version.
 
     >>> with load("demo", threads=1, context=2048) as small:
     ...     small.context, small.threads
@@ -62,6 +63,8 @@ def load(
     """
     if unknown:
         raise unknown_option("load", unknown, _LOAD_OPTIONS)
+    if quant is not None:
+        path, quant = sources.choose(path, quant)
     for name, value in (("expert_cache", expert_cache), ("quant", quant), ("draft", draft)):
         if value not in ("auto", None):
             raise not_available("load", name, value)
@@ -100,6 +103,28 @@ class Model(ChatMethods):
             log.addHandler(logging.NullHandler())  # silent unless the program that uses us wants a log
             for text in self.warnings:
                 log.warning("%s", text)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str,
+        *,
+        quant: str | None = None,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> Model:
+        """Open a model that `gemlet pull`, or another tool of the hub, put into the hub's cache. Never connects.
+
+        name: "org/name" or "org/name:quant". quant: which GGUF file of several; for a folder, what `load` makes of it.
+        revision: a branch, tag or commit. cache_dir: another cache than HF_HUB_CACHE. options: as for `gemlet.load`.
+
+        >>> Model.from_pretrained("google/no-such-model")
+        Traceback (most recent call last):
+        gemlet.errors.ModelNotFound: ... to fetch it: gemlet pull google/no-such-model
+        """
+        path, left = sources.pretrained(name, quant, revision, cache_dir)
+        return load(path, quant=left, **options)
 
     # ---- generation
 
