@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .model import Model, load
     from .results import (
         Chunk,
+        Decision,
         Generation,
         Perplexity,
         Timings,
@@ -72,6 +73,7 @@ _HOME = {
     **dict.fromkeys(
         (
             "Chunk",
+            "Decision",
             "Generation",
             "Perplexity",
             "Timings",
@@ -93,6 +95,7 @@ __all__ = [
     "ChatStream",
     "Chunk",
     "ContextOverflow",
+    "Decision",
     "GemletError",
     "GenerateOptions",
     "Generation",

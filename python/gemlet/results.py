@@ -137,7 +137,11 @@ def footer(answer: Any) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Generation:
-    """The answer of `Model.generate`; `str(r)` is `r.text`. `token_ids` (n,) int32 holds the new tokens only."""
+    """The answer of `Model.generate`; `str(r)` is `r.text`. `token_ids` (n,) int32 holds the new tokens only.
+
+    `parsed`: the object that an answer under a schema stands for, or the text that met a regex, grammar or choice; None
+    without a constraint, and where the answer was cut or refused, which `warnings` then tells.
+    """
 
     text: str
     token_ids: NDArray[np.int32]
@@ -147,6 +151,7 @@ class Generation:
     seed: int
     warnings: list[str] = field(default_factory=list)
     logprobs: list[TokenLogprob] | None = None
+    parsed: Any = None
 
     def __str__(self) -> str:
         return self.text
@@ -164,7 +169,7 @@ class Generation:
         )
 
     def as_dict(self) -> dict[str, object]:
-        """Everything as plain values, for JSON."""
+        """Everything as plain values, for JSON; `parsed` is left out, `text` holds it."""
         return {
             "text": self.text,
             "token_ids": [int(i) for i in self.token_ids],
@@ -180,6 +185,26 @@ class Generation:
 def logprob_dict(entry: TokenLogprob) -> dict[str, object]:
     """One entry as plain values."""
     return {"id": entry.id, "text": entry.text, "logprob": entry.logprob, "top": [t._asdict() for t in entry.top]}
+
+
+class Decision(NamedTuple):
+    """What `Model.choose` decides: the likeliest option, its probability among the options, and the same of each.
+
+    `logprobs`: natural log-probability of each option's tokens after the prompt, before they were made to sum to 1.
+    """
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+    logprobs: dict[str, float]
+    warnings: list[str]
+
+    def __str__(self) -> str:
+        return self.label
+
+    def as_dict(self) -> dict[str, object]:
+        """All of it under its own names, for JSON."""
+        return self._asdict()
 
 
 class Perplexity(NamedTuple):
