@@ -24,7 +24,7 @@ constexpr int64_t kHeadRows = 16;
 struct LoadOptions {
   int threads = 0;                   // 0: all this process may use
   int64_t context = 0;               // 0: as many tokens as the model was trained for
-  std::string kv_dtype = "auto";     // auto, f32, f16
+  std::string kv_dtype = "auto";     // auto, f32, f16, q8_0
   int64_t block = 0;                 // tokens a step runs at most; 0: kBlockTokens. Changes no result
   std::string compute = "auto";      // auto, float32
   int64_t prefix_bytes = 256 << 20;  // keys and values kept of what was read before; 0: none

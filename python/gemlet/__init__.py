@@ -32,11 +32,13 @@ if TYPE_CHECKING:
     )
     from .generation import GenerationStream
     from .model import Model, load
+    from .planning import plan
     from .results import (
         Chunk,
         Decision,
         Generation,
         Perplexity,
+        Plan,
         Timings,
         TokenLogprob,
         ToolCall,
@@ -76,6 +78,7 @@ _HOME = {
             "Decision",
             "Generation",
             "Perplexity",
+            "Plan",
             "Timings",
             "TokenLogprob",
             "ToolCall",
@@ -85,6 +88,7 @@ _HOME = {
         "results",
     ),
     "GenerateOptions": "types",
+    "plan": "planning",
 }
 
 __all__ = [
@@ -106,6 +110,7 @@ __all__ = [
     "ModelNotFound",
     "OutOfMemory",
     "Perplexity",
+    "Plan",
     "SchemaError",
     "TemplateError",
     "Timings",
@@ -119,6 +124,7 @@ __all__ = [
     "isa",
     "isas",
     "load",
+    "plan",
 ]
 
 

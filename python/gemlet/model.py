@@ -52,7 +52,8 @@ def load(
 
     threads: "auto" (GEMLET_THREADS, else the cores this process may use) or an int.
     context: tokens that prompt and answer may have together; "auto" is what the model was trained for.
-    kv_dtype: "auto", "f32" or "f16", how keys and values are kept.
+    kv_dtype: how keys and values are kept: "f16", "f32", or "q8_0", about half the memory of "f16" and faster over a
+    long context; "auto" is "f32" for weights in float32, else "f16".
     compute: "auto" quantises activations as the weights ask, "float32" keeps them as they are (slower, exact).
     quant: which GGUF file of a pulled repository or a folder that has several, as "Q8_0".
     expert_cache, draft: reserved; only their defaults are available in this version.
@@ -71,7 +72,7 @@ def load(
     options = {
         "threads": threads if threads == "auto" else check_int("load", "threads", threads, 1, 1024),
         "context": context if context == "auto" else check_int("load", "context", context, 1, 2**31 - 1),
-        "kv_dtype": check_choice("load", "kv_dtype", kv_dtype, ("auto", "f32", "f16")),
+        "kv_dtype": check_choice("load", "kv_dtype", kv_dtype, ("auto", "f32", "f16", "q8_0")),
         "compute": check_choice("load", "compute", compute, ("auto", "float32")),
     }
     return _reload(sources.resolve(path), options)

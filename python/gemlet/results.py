@@ -231,3 +231,85 @@ class Perplexity(NamedTuple):
     def as_dict(self) -> dict[str, float | int]:
         """All figures under their own names, for JSON."""
         return self._asdict()
+
+
+def size_text(count: float) -> str:
+    """Bytes for people.
+
+    >>> size_text(1536)
+    '1.5 KiB'
+    """
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.2f} GiB"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to expect of a model within `ram` bytes; `str(plan)` is the report, `as_dict()` the figures.
+
+    memory: bytes by part at `context` tokens with keys and values as `kv_dtype`; `total` is their sum, `fits` whether
+    that is within `ram`. largest_context: tokens that fit, by `kv_dtype`; 0 where not even the weights do.
+    """
+
+    model: str
+    source: str
+    ram: int
+    fits: bool
+    total: int
+    memory: dict[str, int]
+    on_disk: int
+    context: int
+    kv_dtype: str
+    trained_context: int
+    largest_context: dict[str, int]
+    prompt: int
+    decode_tok_s: float
+    decode_full_tok_s: float
+    prefill_tok_s: float | None
+    bytes_per_token: int
+    limits: dict[str, float]
+    threads: int
+    reasons: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        word = "fits" if self.fits else "does not fit"
+        return (
+            f"<Plan {self.model}: {size_text(self.total)} {word} {size_text(self.ram)}, {self.decode_tok_s:.1f} tok/s>"
+        )
+
+    def __str__(self) -> str:
+        word = "fits in" if self.fits else "does NOT fit in"
+        parts = [(name, size_text(count)) for name, count in self.memory.items() if count]
+        wide = max(len(name) for name, _ in parts)
+        largest = ", ".join(
+            f"{kind} {'none' if not tokens else format(tokens, ',')}" for kind, tokens in self.largest_context.items()
+        )
+        prefill = "not estimated" if self.prefill_tok_s is None else f"{self.prefill_tok_s:,.0f} tok/s"
+        limits = f"{self.limits['read_gb_s']:.1f} GB/s read, {self.limits['int8_gops']:.0f} Gop/s int8"
+        lines = [
+            f"{self.model}: {size_text(self.total)}, {word} {size_text(self.ram)}",
+            f"  context {self.context:,} tokens, keys and values as {self.kv_dtype}",
+            *(f"    {name:<{wide}}  {count:>10}" for name, count in parts),
+        ]
+        if self.on_disk:
+            lines.append(
+                f"    {'on disk':<{wide}}  {size_text(self.on_disk):>10}  per-layer embeddings, read row by row"
+            )
+        lines += [
+            f"  largest context by type: {largest} (trained for {self.trained_context:,})",
+            f"  new tokens  {self.decode_tok_s:>8,.1f} tok/s, {self.decode_full_tok_s:,.1f} with the context full; "
+            f"{self.bytes_per_token / 1e6:,.0f} MB read for each",
+            f"  prompt      {prefill:>8}, {self.prompt:,} tokens",
+            f"  measured    {limits}, {self.threads} threads",
+            *(f"  - {reason}" for reason in self.reasons),
+            *(f"  ! {warning}" for warning in self.warnings),
+        ]
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain values, for JSON."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}

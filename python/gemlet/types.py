@@ -104,6 +104,29 @@ def check_float(call: str, name: str, value: object, interval: str = "(-inf, inf
     return number
 
 
+_UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+
+
+def check_bytes(call: str, name: str, value: object) -> int:
+    """A number of bytes, or text with a unit, as bytes.
+
+    >>> check_bytes("plan", "ram", "1.5 GiB")
+    1610612736
+    """
+    if not isinstance(value, str):
+        return check_int(call, name, value, 1, 2**62)
+    import re
+
+    parts = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]+)\s*", value)
+    unit = _UNITS.get(parts[2].upper()) if parts else None
+    count = round(float(parts[1]) * unit) if parts and unit and len(parts[1]) < 20 else 0
+    if not 1 <= count <= 2**62:
+        raise ValueError(
+            f"{call}: {name} must be a size with its unit, such as '8GiB', '16GB' or '512MiB', not {value!r}"
+        )
+    return count
+
+
 def check_choice(call: str, name: str, value: object, choices: tuple[str, ...]) -> str:
     """`value` if it is one of the choices, or a ValueError that lists them."""
     if not isinstance(value, str) or value not in choices:
