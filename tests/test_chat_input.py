@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import threading
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -312,7 +313,7 @@ def f_of_many(*args: int): ...
 def f_of_either(x: int | str): ...
 
 
-def f_of_object(x: object): ...
+def f_of_lock(x: threading.Condition): ...
 
 
 @pytest.mark.parametrize(
@@ -338,7 +339,7 @@ def f_of_object(x: object): ...
         ([f_without_types], gemlet.SchemaError, r"f_without_types\(x\) has no type; annotate it, for example x: str"),
         ([f_of_many], gemlet.SchemaError, "cannot be a parameter of a tool"),
         ([f_of_either], gemlet.SchemaError, "one type a value, not one of 2"),
-        ([f_of_object], gemlet.SchemaError, "no JSON schema for the type <class 'object'>"),
+        ([f_of_lock], gemlet.SchemaError, r"f_of_lock\(x\): Condition cannot be made into a JSON schema"),
         ([Node], gemlet.SchemaError, "Node: the class contains itself"),
     ],
 )

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from chat_model import write_model
 from gemlet.cli import main
 from test_cli import gemlet, ok
 
@@ -191,6 +192,14 @@ def test_each_piped_line_is_a_turn(demo_path, tmp_path):
     assert done.stdout.startswith("".join(answer + "\n" for answer in answers))
     again = ok("chat", demo_path, *QUICK, "-q", "--load", str(saved), "--json", stdin="/retry\n")
     assert json.loads(again.stdout)["text"]
+
+
+def test_a_gemma_4_may_think(tmp_path):
+    path = str(write_model(tmp_path / "tiny.gguf"))
+    done = ok("chat", path, "--think", "-n", "6", "--seed", "1", "--json", stdin="Hi\n/think off\nHo\n")
+    thinking, plain = map(json.loads, done.stdout.splitlines())
+    assert thinking["usage"]["prompt_tokens"] > 0 < plain["usage"]["prompt_tokens"]
+    assert "thinking: off" in done.stderr
 
 
 def test_json_is_one_object_a_turn(demo_path):

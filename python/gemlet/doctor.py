@@ -18,7 +18,7 @@ EXTRAS = {
     "progress": ("tqdm",),
     "plot": ("matplotlib",),
     "notebook": ("IPython", "nbclient", "nbformat", "ipykernel"),
-    "test": ("pytest", "hypothesis", "gguf", "huggingface_hub", "jinja2", "jsonschema", "pydantic"),
+    "test": ("pytest", "hypothesis", "gguf", "huggingface_hub", "jinja2", "jsonschema", "llguidance", "pydantic"),
 }
 
 

@@ -20,8 +20,8 @@ NOT_YET = {
     "chat": ("n", "adapter", "image_tokens", "fps"),
 }
 
-CONSTRAINTS = ("schema", "regex", "grammar", "choices")
 OF_CHAT = ("tools", "tool_choice", "think", "preserve_thinking", "messages")
+CONSTRAINTS = ("schema", "regex", "grammar", "choices")
 OVERFLOW = ("error", "truncate")
 _INT32 = 2**31 - 1  # what the engine's integers hold
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MAX_TOKENS = 2048
 _MEDIA = ("images", "audio", "video")
-_OWN = ("tools", "tool_choice", "schema", "think", "preserve_thinking", "stream", *_MEDIA)
+_OWN = ("tools", "tool_choice", "think", "preserve_thinking", "stream", *_MEDIA)
 # Kept from being drawn where nothing could follow: a call without tools, the end of a picture that was not begun.
 _NEVER = ("<image|>", "<audio|>")
 
@@ -61,7 +61,6 @@ class ChatMethods:
             video: Any = ...,
             tools: Any = ...,
             tool_choice: Any = ...,
-            schema: Any = ...,
             think: bool = ...,
             preserve_thinking: bool = ...,
             stream: Literal[False] = ...,
@@ -77,7 +76,6 @@ class ChatMethods:
             video: Any = ...,
             tools: Any = ...,
             tool_choice: Any = ...,
-            schema: Any = ...,
             think: bool = ...,
             preserve_thinking: bool = ...,
             stream: Literal[True],
@@ -93,7 +91,6 @@ class ChatMethods:
         video: Any = None,
         tools: Any = None,
         tool_choice: Any = "auto",
-        schema: Any = None,
         think: bool = False,
         preserve_thinking: bool = False,
         stream: bool = False,
@@ -109,10 +106,10 @@ class ChatMethods:
         think: let the model think first (Gemma 4); `.thinking` is what it thought.
         preserve_thinking: keep the thoughts of earlier turns that called tools.
         stream: give an iterator of chunks back; each has `.kind`, "text", "thinking" or "tool_call".
-        schema, regex, grammar, choices: what the answer must be, as in `generate`; a thought comes before it, freely.
         images, audio, video: not available in this version.
         options: those of `generate`, but max_tokens is 2048, stop strings are looked for in the text alone, and
-        overflow="truncate" leaves out whole turns, the oldest first.
+        overflow="truncate" leaves out whole turns, the oldest first. A constraint (schema, regex, grammar, choices)
+        holds for what comes after the thought, gives `.parsed`, and excludes calls.
 
         >>> m.chat("Hello", max_tokens=4, temperature=0).usage.completion_tokens
         4
@@ -121,7 +118,7 @@ class ChatMethods:
         {'text'}
         """
         _no_media(images=images, audio=audio, video=video)
-        running = self._chat(messages, tools, tool_choice, schema, think, preserve_thinking, options)
+        running = self._chat(messages, tools, tool_choice, think, preserve_thinking, options)
         return running if stream else running.result
 
     if TYPE_CHECKING:
@@ -136,7 +133,6 @@ class ChatMethods:
             video: Any = ...,
             tools: Any = ...,
             tool_choice: Any = ...,
-            schema: Any = ...,
             think: bool = ...,
             preserve_thinking: bool = ...,
             stream: Literal[False] = ...,
@@ -152,7 +148,6 @@ class ChatMethods:
             video: Any = ...,
             tools: Any = ...,
             tool_choice: Any = ...,
-            schema: Any = ...,
             think: bool = ...,
             preserve_thinking: bool = ...,
             stream: Literal[True],
@@ -168,7 +163,6 @@ class ChatMethods:
         video: Any = None,
         tools: Any = None,
         tool_choice: Any = "auto",
-        schema: Any = None,
         think: bool = False,
         preserve_thinking: bool = False,
         stream: bool = False,
@@ -187,7 +181,7 @@ class ChatMethods:
         _no_media(images=images, audio=audio, video=video)
 
         def start() -> ChatStream:
-            return self._chat(messages, tools, tool_choice, schema, think, preserve_thinking, options)
+            return self._chat(messages, tools, tool_choice, think, preserve_thinking, options)
 
         from .awaiting import AsyncChatStream, whole
 
@@ -255,7 +249,6 @@ class ChatMethods:
         messages: Messages,
         tools: Any,
         tool_choice: Any,
-        schema: Any,
         think: bool,
         preserve_thinking: bool,
         given: dict[str, Any],
@@ -264,8 +257,6 @@ class ChatMethods:
         from .stream import ChatStream
         from .tools import check_tool_choice, check_tools
 
-        if schema is not None:
-            given = {**given, "schema": schema}
         known = GenerateOptions.__dataclass_fields__
         unknown = [name for name in given if name not in known]
         if unknown:
@@ -277,10 +268,19 @@ class ChatMethods:
         prompt = self._fitted(
             messages, options, tools=declared if may_call else None, think=think, preserve_thinking=preserve_thinking
         )
-        if call:
-            prompt = chat_format.with_open_call(prompt, call)
         tokens = chat_format.tokens
         never = [*map(tokenizer.find, _NEVER), *([] if may_call else [tokens.opens_call])]
+        if options.constrained:
+            if may_call:
+                raise ValueError(
+                    "chat: an answer under schema, regex, grammar or choices cannot be a call as well; "
+                    "pass tool_choice='none', or leave the constraint out while tools may be called"
+                )
+            if think and not prompt.in_thinking:
+                prompt = chat_format.with_open_thought(prompt)
+            never = [i for i in tokens.hidden if i not in tokens.ends and i != tokens.closes_channel]
+        if call:
+            prompt = chat_format.with_open_call(prompt, call)
         bans = dict.fromkeys((i for i in never if i >= 0), float("-inf"))
         options.logit_bias = {**bans, **(options.logit_bias or {})}
         stop, options.stop = tuple(options.stop), ()

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class ChatResult:
     """The answer of `Model.chat`; `str(r)` is `r.text`. `thinking` is "" where there was none.
 
-    token_ids (n,) int32 and `logprobs` are of all new tokens, those of thoughts and calls too.
+    token_ids (n,) int32 and `logprobs` are of all new tokens, those of thoughts and calls too. `parsed` is what `text`
+    stands for under a schema, or the text itself under a regex, grammar or choices; else None.
     """
 
     text: str
@@ -32,7 +33,7 @@ class ChatResult:
     thinking_tokens: int = 0
     warnings: list[str] = field(default_factory=list)
     logprobs: list[TokenLogprob] | None = None
-    parsed: Any = None  # as `Generation.parsed`
+    parsed: Any = None
 
     def __str__(self) -> str:
         return self.text
@@ -67,7 +68,7 @@ class ChatResult:
         return made
 
     def as_dict(self) -> dict[str, object]:
-        """Everything as plain values, for JSON."""
+        """Everything as plain values, for JSON; `parsed` is left out, `text` holds it."""
         return {
             "text": self.text,
             "thinking": self.thinking,

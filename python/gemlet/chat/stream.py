@@ -139,6 +139,10 @@ class ChatStream:
             self._show("text", self._stop.finish())
         if self._parser.unread:
             self._warnings.append(f"the answer ended inside a tool call, which is left out: {self._parser.unread!r}")
+        parsed = whole.parsed
+        if self._stop.met and parsed is not None:
+            parsed = None
+            self._warnings.append("a stop string cut the answer, so it has no .parsed")
         ids = np.array(self._ids, dtype=np.int32)
         if reason == "stop" and self._calls:
             reason = "tool_calls"
@@ -154,7 +158,7 @@ class ChatStream:
             thinking_tokens=self._parser.thinking_tokens,
             warnings=[*self._warnings, *whole.warnings],
             logprobs=None if whole.logprobs is None else self._logprobs,
-            parsed=whole.parsed,
+            parsed=parsed,
         )
 
     def cancel(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .plain import plain
-from .schemas import function_schema, model_schema, one_type
+from .signatures import function_schema, model_schema, one_type
 
 NAME = re.compile(r"[\w\-.:/]+")  # what the call syntax can name
 

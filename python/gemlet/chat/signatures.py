@@ -1,21 +1,22 @@
-"""JSON schemas of Python functions and pydantic classes, and schemas reduced to what a declaration can say."""
+"""Declarations of Python functions and pydantic classes, and schemas reduced to what a declaration can say.
+
+What a type is in JSON is `gemlet.schemas`' knowledge; here it becomes one type a value, without references.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import enum
 import inspect
 import re
-import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import SchemaError
+from ..schemas import shape_of
 from .plain import DEEPEST
 
-_SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object", list: "array"}
-_TYPE_NAMES = {str: "string", int: "integer", float: "number", bool: "boolean"}
+_WORDS = {str: "string", int: "integer", float: "number", bool: "boolean"}
+_UNSAID = ("title", "$defs", "additionalProperties", "default")
 
 
 def function_schema(function: Callable[..., Any], where: str) -> dict[str, Any]:
@@ -54,14 +55,40 @@ def function_schema(function: Callable[..., Any], where: str) -> dict[str, Any]:
 
 def model_schema(model: Any) -> dict[str, Any]:
     """The same of a pydantic class: its fields are the parameters."""
-    schema = model.model_json_schema()
-    made = _inlined(schema, schema.get("$defs", {}), model.__name__, 0)
+    made = reduced(model.model_json_schema(), model.__name__)
     text = made.pop("description", "")
     return {"name": model.__name__, "description": text, "parameters": made}
 
 
+def type_schema(hint: Any, where: str) -> dict[str, Any]:
+    """The schema of a type annotation, as a declaration can say it; Annotated[type, "text"] brings its description.
+
+    >>> type_schema(list[int] | None, "x")
+    {'type': 'array', 'items': {'type': 'integer'}, 'nullable': True}
+    """
+    if typing.get_origin(hint) is typing.Annotated:
+        inner, *extras = typing.get_args(hint)
+        text = next((extra for extra in extras if isinstance(extra, str)), None)
+        if text is not None:
+            return {"description": text, **type_schema(inner, where)}
+    try:
+        schema = shape_of(hint).schema
+    except SchemaError as error:
+        raise SchemaError(f"{where}: {str(error).removeprefix('schema: ')}") from None
+    return reduced(schema, where)
+
+
+def reduced(schema: dict[str, Any], where: str) -> dict[str, Any]:
+    """A JSON schema without references, titles and unions, which a declaration cannot show.
+
+    >>> reduced({"anyOf": [{"enum": ["a"], "title": "A"}, {"type": "null"}]}, "x")
+    {'enum': ['a'], 'type': 'string', 'nullable': True}
+    """
+    made: dict[str, Any] = one_type(_inlined(schema, schema.get("$defs", {}), where, 0), where)
+    return made
+
+
 def _inlined(schema: Any, definitions: Mapping[str, Any], where: str, depth: int) -> Any:
-    """Without references, titles and definitions, which a declaration cannot show."""
     if depth > DEEPEST:
         raise SchemaError(f"{where}: the class contains itself; a declaration cannot say that")
     if isinstance(schema, list):
@@ -71,83 +98,32 @@ def _inlined(schema: Any, definitions: Mapping[str, Any], where: str, depth: int
     if "$ref" in schema:
         found = definitions[schema["$ref"].rpartition("/")[2]]
         schema = {**found, **{key: value for key, value in schema.items() if key != "$ref"}}
-    made = {}
+        return _inlined(schema, definitions, where, depth + 1)
+    made: dict[str, Any] = {}
     for key, value in schema.items():
         if key == "properties":
             made[key] = {name: _inlined(item, definitions, where, depth + 1) for name, item in value.items()}
-        elif key not in ("title", "$defs", "additionalProperties", "default") or not isinstance(key, str):
+        elif key not in _UNSAID:
             made[key] = _inlined(value, definitions, where, depth + 1)
+    if "enum" in made and "type" not in made:
+        kinds = {type(value) for value in made["enum"]}
+        if len(kinds) != 1 or not kinds <= set(_WORDS):
+            raise SchemaError(f"{where}: the choices must be all strings or all numbers, not {made['enum']!r}")
+        made["type"] = _WORDS[kinds.pop()]
+    if isinstance(made.get("anyOf"), list):
+        return _without_union(made, where)
     return made
 
 
-def type_schema(hint: Any, where: str) -> dict[str, Any]:
-    """The JSON schema of a type annotation.
-
-    >>> type_schema(list[int], "x")
-    {'type': 'array', 'items': {'type': 'integer'}}
-    """
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
-        return {}
-    if hint in _SIMPLE:
-        return {"type": _SIMPLE[hint]}
-    if origin is typing.Annotated:
-        text = next((extra for extra in arguments[1:] if isinstance(extra, str)), None)
-        schema = type_schema(arguments[0], where)
-        return {"description": text, **schema} if text else schema
-    if origin in (typing.Union, types.UnionType):
-        return _union(arguments, where)
-    if origin is typing.Literal:
-        return _enumeration(list(arguments), where)
-    if isinstance(hint, type) and issubclass(hint, enum.Enum):
-        return _enumeration([member.value for member in hint], where)
-    if origin in (list, tuple, set, Sequence, Iterable) or hint in (tuple, set):
-        inner = [argument for argument in arguments if argument is not Ellipsis]
-        if len(set(inner)) > 1:
-            raise SchemaError(f"{where}: a tuple of different types, {hint!r}; use a class or separate parameters")
-        return {"type": "array", "items": type_schema(inner[0], where)} if inner else {"type": "array"}
-    if origin in (dict, Mapping):
-        return {"type": "object"}
-    if hasattr(hint, "model_json_schema"):
-        return dict(model_schema(hint)["parameters"])
-    if dataclasses.is_dataclass(hint) or typing.is_typeddict(hint):
-        return _fields(hint, where)
-    raise SchemaError(
-        f"{where}: no JSON schema for the type {hint!r}; use str, int, float, bool, list, dict, Literal, an Enum, "
-        "a dataclass or a pydantic class, or pass the tool as a dict"
-    )
-
-
-def _union(arguments: Sequence[Any], where: str) -> dict[str, Any]:
-    kinds = [argument for argument in arguments if argument is not type(None)]
-    if len(kinds) == 1:
-        schema = type_schema(kinds[0], where)
-    elif set(kinds) == {int, float}:
-        schema = {"type": "number"}
-    else:
-        raise SchemaError(f"{where}: a declaration has one type a value, not one of {len(kinds)}; choose one")
-    return {**schema, "nullable": True} if len(kinds) < len(arguments) else schema
-
-
-def _enumeration(values: list[Any], where: str) -> dict[str, Any]:
-    kinds = {type(value) for value in values}
-    if len(kinds) != 1 or not kinds <= set(_TYPE_NAMES):
-        raise SchemaError(f"{where}: the choices must be all strings or all numbers, not {values!r}")
-    return {"type": _TYPE_NAMES[kinds.pop()], "enum": values}
-
-
-def _fields(hint: Any, where: str) -> dict[str, Any]:
-    hints = typing.get_type_hints(hint, include_extras=True)
-    if typing.is_typeddict(hint):
-        required = [name for name in hints if name in hint.__required_keys__]
-    else:
-        missing = dataclasses.MISSING
-        required = [f.name for f in dataclasses.fields(hint) if f.default is missing and f.default_factory is missing]
-    made: dict[str, Any] = {
-        "type": "object",
-        "properties": {name: type_schema(kind, f"{where}.{name}") for name, kind in hints.items()},
-    }
-    return {**made, "required": required} if required else made
+def _without_union(schema: dict[str, Any], where: str) -> dict[str, Any]:
+    options = [option for option in schema["anyOf"] if option != {"type": "null"}]
+    rest = {key: value for key, value in schema.items() if key != "anyOf"}
+    if options and all(option in ({"type": "integer"}, {"type": "number"}) for option in options):
+        options = [{"type": "number"} if {"type": "number"} in options else {"type": "integer"}]
+    if len(options) != 1:
+        raise SchemaError(f"{where}: a declaration has one type a value, not one of {len(options)}; choose one")
+    made = {**options[0], **rest}
+    return {**made, "nullable": True} if {"type": "null"} in schema["anyOf"] else made
 
 
 _SECTION = re.compile(r"^(args|arguments|parameters|returns?|raises|yields|examples?|notes?):?\s*$", re.IGNORECASE)
