@@ -17,6 +17,7 @@ void register_model(pybind11::module_& m);
 void register_testing_codec(pybind11::module_& testing);
 void register_testing_kernels(pybind11::module_& testing);
 void register_testing_oracle(pybind11::module_& testing);
+void register_testing_drafter(pybind11::module_& testing);
 void register_testing_tokenizer(pybind11::module_& testing);
 void register_testing_sampling(pybind11::module_& testing);
 

@@ -16,6 +16,7 @@ PYBIND11_MODULE(_core, m) {
   gemlet::bind::register_testing_codec(testing);
   gemlet::bind::register_testing_kernels(testing);
   gemlet::bind::register_testing_oracle(testing);
+  gemlet::bind::register_testing_drafter(testing);
   gemlet::bind::register_testing_tokenizer(testing);
   gemlet::bind::register_testing_sampling(testing);
 }
