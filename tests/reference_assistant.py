@@ -1,4 +1,4 @@
-"""Gemma 4's drafter in plain numpy float64, beside the target of reference_gemma4.py: the oracle of the drafter's tests.
+"""Gemma 4's drafter in plain numpy float64, beside the target of reference_gemma4.py: the oracle of its tests.
 
 Letters: D its own width, B the target's, V the vocabulary. It owns the arithmetic only.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 from numpy.typing import ArrayLike
+
 from reference_gemma4 import Array, Gemma4, gelu, rms, softmax
 
 

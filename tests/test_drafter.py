@@ -15,8 +15,8 @@ from gemlet.errors import BadFile, UnsupportedModel
 
 pytest.importorskip("gguf")
 
-from reference_assistant import Assistant  # noqa: E402
-from reference_gemma4 import Gemma4  # noqa: E402
+from reference_assistant import Assistant
+from reference_gemma4 import Gemma4
 
 GOLDEN = Path(__file__).parent / "golden"
 PAIRS = {"assistant_tiny_e2b": "gemma4_tiny_e2b", "assistant_tiny_31b": "gemma4_tiny_31b"}
@@ -159,7 +159,7 @@ def test_a_model_is_no_drafter_and_a_drafter_no_model():
     ids = np.array([2, 5, 6], np.int32)
     with pytest.raises(UnsupportedModel, match="architecture 'gemma4' is no drafter; draft= wants"):
         _core.testing.draft(target("assistant_tiny_e2b"), str(GOLDEN / "gemma4_tiny_e2b.gguf"), ids, 1)
-    with pytest.raises(UnsupportedModel, match="holds a drafter.*load that model, with draft= this path"):
+    with pytest.raises(UnsupportedModel, match=r"holds a drafter.*load that model, with draft= this path"):
         _core.Model(str(GOLDEN / "assistant_tiny_e2b.gguf"))
     gemma3 = _core.Model(str(GOLDEN / "gemma3_tiny.gguf"))
     with pytest.raises(UnsupportedModel, match="a drafter of Gemma 4, but the model is 'gemma3'"):
