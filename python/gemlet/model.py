@@ -45,13 +45,14 @@ def load(
     draft: str = "auto",
     **unknown: NoReturn,
 ) -> Model:
-    """Open a model from a local GGUF file; "demo" is the model of the `demo` extra. Never connects to anything.
+    """Open a model: a GGUF file, a model folder, a pulled name, or "demo" (the extra of that name). Never connects.
 
     threads: "auto" (GEMLET_THREADS, else the cores this process may use) or an int.
     context: tokens that prompt and answer may have together; "auto" is what the model was trained for.
     kv_dtype: "auto", "f32" or "f16", how keys and values are kept.
     compute: "auto" quantises activations as the weights ask, "float32" keeps them as they are (slower, exact).
-    expert_cache, quant, draft: reserved; only their defaults are available in this version.
+    quant: which GGUF file of a pulled repository or a folder that has several, as "Q8_0".
+    expert_cache, draft: reserved; only their defaults are available in this version.
 
     >>> with load("demo", threads=1, context=2048) as small:
     ...     small.context, small.threads
@@ -59,6 +60,8 @@ def load(
     """
     if unknown:
         raise unknown_option("load", unknown, _LOAD_OPTIONS)
+    if quant is not None:
+        path, quant = sources.choose(path, quant)
     for name, value in (("expert_cache", expert_cache), ("quant", quant), ("draft", draft)):
         if value not in ("auto", None):
             raise not_available("load", name, value)
@@ -95,6 +98,28 @@ class Model:
             log.addHandler(logging.NullHandler())  # silent unless the program that uses us wants a log
             for text in self.warnings:
                 log.warning("%s", text)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str,
+        *,
+        quant: str | None = None,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> Model:
+        """Open a model that `gemlet pull`, or another tool of the hub, put into the hub's cache. Never connects.
+
+        name: "org/name" or "org/name:quant". quant: which GGUF file of several; for a folder, what `load` makes of it.
+        revision: a branch, tag or commit. cache_dir: another cache than HF_HUB_CACHE. options: as for `gemlet.load`.
+
+        >>> Model.from_pretrained("google/no-such-model")
+        Traceback (most recent call last):
+        gemlet.errors.ModelNotFound: ... to fetch it: gemlet pull google/no-such-model
+        """
+        path, left = sources.pretrained(name, quant, revision, cache_dir)
+        return load(path, quant=left, **options)
 
     # ---- generation
 
@@ -392,6 +417,22 @@ class Model:
         ['activations', 'kv_cache', 'weights_file']
         """
         return dict(self._engine.memory())
+
+    def forget(self) -> None:
+        """Give back the keys and values kept of what was read before.
+
+        They are kept, up to 256 MiB, so that a prompt that begins like an earlier one is read from where they part
+        (`usage.cached_tokens`); answers are the same, bit for bit.
+
+        >>> first = m.generate("The cat sat on", max_tokens=4, temperature=0)
+        >>> again = m.generate("The cat sat on", max_tokens=4, temperature=0)
+        >>> again.text == first.text, again.usage.cached_tokens > 0
+        (True, True)
+        >>> m.forget()
+        >>> m.generate("The cat sat on", max_tokens=4, temperature=0).usage.cached_tokens
+        0
+        """
+        self._engine.forget()
 
     def close(self) -> None:
         """Stop what runs and give the memory back; further calls raise. Closing twice is fine."""
