@@ -24,30 +24,32 @@ void Speculator::read(int32_t id) {
   last_ = id;
 }
 
-std::vector<int32_t> Speculator::propose(ops::Context& on, model::State& scratch, model::KvCache& kv,
-                                         const float* state, int64_t most) {
-  std::vector<int32_t> ids;
+const std::vector<int32_t>& Speculator::propose(ops::Context& on, model::State& scratch, model::KvCache& kv,
+                                                const float* state, int64_t most) {
+  if (!proposal_.empty()) pace_.judged(trust_, static_cast<int64_t>(proposal_.size()), static_cast<int64_t>(right_));
+  proposal_.clear();
+  right_ = 0, over_ = false;
   if (kind_ == DraftKind::Lookup) {
     PromptLookup::Match match = lookup_.find(std::min(most, DraftPace::kMost));
     trust_ = match.length >= kLong ? kLongMatch : kShortMatch;
-    ids = std::move(match.ids);
-    ids.resize(static_cast<size_t>(pace_.choose(static_cast<int64_t>(ids.size()), trust_)));
+    proposal_ = std::move(match.ids);
+    proposal_.resize(static_cast<size_t>(pace_.choose(static_cast<int64_t>(proposal_.size()), trust_)));
   } else if (kind_ == DraftKind::Assistant && state != nullptr) {
     trust_ = kDrafter;
     const int64_t count = pace_.choose(most, trust_);
-    if (count > 0) ids = drafter_->draft(on, kv, last_, state, count, scratch);
+    if (count > 0) proposal_ = drafter_->draft(on, kv, last_, state, count, scratch);
   }
-  proposed_ = static_cast<int64_t>(ids.size());
-  return ids;
+  drafted_ += static_cast<int64_t>(proposal_.size());
+  return proposal_;
 }
 
-void Speculator::took(double seconds) { pace_.took(proposed_, seconds); }
+void Speculator::took(double seconds) { pace_.took(static_cast<int64_t>(proposal_.size()), seconds); }
 
-void Speculator::judge(int64_t accepted) {
-  drafted_ += proposed_;
-  accepted_ += accepted;
-  pace_.judged(trust_, proposed_, accepted);
-  proposed_ = 0;
+bool Speculator::confirm(int32_t id) {
+  over_ = over_ || right_ == proposal_.size() || proposal_[right_] != id;
+  if (over_) return false;
+  ++right_, ++accepted_;
+  return true;
 }
 
 }  // namespace gemlet::engine

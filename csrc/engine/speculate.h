@@ -23,14 +23,14 @@ class Speculator {
 
   // A token of the prompt, or one that was generated.
   void read(int32_t id);
-  // At most `most` ids that may come after the last token read. `kv` holds all tokens before that one, and `state` (D) is
-  // what it was sampled from; null: unknown, and a drafter has nothing to go on.
-  std::vector<int32_t> propose(ops::Context& on, model::State& scratch, model::KvCache& kv, const float* state,
-                               int64_t most);
-  // The step that verified the last proposal: what it took with proposing, in seconds.
+  // At most `most` ids that may come after the last token read; valid until the next call. `kv` holds all tokens before
+  // that one, and `state` (D) is what it was sampled from; null: unknown, and a drafter has nothing to go on.
+  const std::vector<int32_t>& propose(ops::Context& on, model::State& scratch, model::KvCache& kv, const float* state,
+                                      int64_t most);
+  // What the step that verified the proposal took, with proposing, in seconds.
   void took(double seconds);
-  // So many of the last proposal were right.
-  void judge(int64_t accepted);
+  // The token generated where the proposal's next id stands: true if it is that id. Once it was not, the others are wrong.
+  bool confirm(int32_t id);
 
   DraftKind kind() const { return kind_; }
   int64_t drafted() const { return drafted_; }
@@ -42,8 +42,10 @@ class Speculator {
   DraftPace pace_;
   PromptLookup lookup_;
   int32_t last_ = -1;
-  int64_t proposed_ = 0;  // in the last proposal,
-  int trust_ = 0;         // of this kind
+  std::vector<int32_t> proposal_;
+  int trust_ = 0;      // its kind
+  size_t right_ = 0;   // of the proposal, so far
+  bool over_ = false;  // one was wrong
   int64_t drafted_ = 0, accepted_ = 0;
 };
 
