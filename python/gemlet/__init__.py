@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     )
     from .generation import GenerationStream
     from .model import Model, load
-    from .results import Chunk, Generation, Perplexity, Timings, TokenLogprob, TopToken, Usage
+    from .results import Chunk, Draft, Generation, Perplexity, Timings, TokenLogprob, TopToken, Usage
     from .types import GenerateOptions
 
 # Where each public name lives. Modules are imported when a name is first used, so that `import gemlet` stays cheap.
@@ -54,7 +54,9 @@ _HOME = {
     ),
     "GenerationStream": "generation",
     **dict.fromkeys(("Model", "load"), "model"),
-    **dict.fromkeys(("Chunk", "Generation", "Perplexity", "Timings", "TokenLogprob", "TopToken", "Usage"), "results"),
+    **dict.fromkeys(
+        ("Chunk", "Draft", "Generation", "Perplexity", "Timings", "TokenLogprob", "TopToken", "Usage"), "results"
+    ),
     "GenerateOptions": "types",
 }
 
@@ -63,6 +65,7 @@ __all__ = [
     "Cancelled",
     "Chunk",
     "ContextOverflow",
+    "Draft",
     "GemletError",
     "GenerateOptions",
     "Generation",
