@@ -2,7 +2,7 @@
 
     python benchmarks/drafting.py [--model demo] [--draft lookup] [--tokens 128] [--rounds 5]
 
-Both ways run in turns, one call each, and the medians of their ratios are told, so that a busy machine hurts both alike.
+Both ways run in turns, one call each, and the median of their ratios is told, so that a busy machine hurts both alike.
 The answers of both are compared: drafts change no token.
 """
 
