@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -205,3 +206,22 @@ def test_bench_has_exactly_the_promised_shape(demo_path):
     shown = ok(*words).stdout
     assert "prefill" in shown
     assert "% of" in shown
+
+
+def test_run_keeps_to_a_schema_a_regex_a_grammar_and_choices(tmp_path, capsys):
+    pytest.importorskip("llguidance")
+    tiny = str(Path(__file__).parent / "golden" / "gemma3_tiny.gguf")
+    schema = '{"type": "array", "items": {"type": "boolean"}, "maxItems": 2}'
+    (tmp_path / "schema.json").write_text(schema, encoding="utf-8")
+    (tmp_path / "grammar.lark").write_text('start: "x"~3', encoding="utf-8")
+    for words, fits in [
+        (["--schema", schema], r"\[((true|false)(,(true|false))?)?\]"),
+        (["--schema", str(tmp_path / "schema.json")], r"\[((true|false)(,(true|false))?)?\]"),
+        (["--regex", "[ab]{3}"], "[ab]{3}"),
+        (["--grammar", str(tmp_path / "grammar.lark")], "xxx"),
+        (["--choices", "one", "--choices", "two"], "one|two"),
+    ]:
+        assert main(["run", tiny, "hello", "-q", *words]) == 0
+        assert re.fullmatch(fits, capsys.readouterr().out.rstrip("\n"))
+    assert main(["run", tiny, "hello", "--json", "--schema", '{"not": {}}']) == 1
+    assert json.loads(capsys.readouterr().out)["error"]["type"] == "SchemaError"

@@ -258,7 +258,7 @@ def test_errors_name_the_thing() -> None:
     with pytest.raises(ValueError, match="context: expected 1 to"):
         open_model("gemma3_tiny", context=1 << 40)
     with pytest.raises(ValueError, match="kv_dtype"):
-        open_model("gemma3_tiny", kv_dtype="q8_0")
+        open_model("gemma3_tiny", kv_dtype="q4_0")
 
 
 def edited(tmp_path: Path, edit: Any) -> str:

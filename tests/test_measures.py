@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -77,3 +78,26 @@ def test_normalized():
     out = normalized(np.array([[3.0, 4.0], [0.0, 0.0]], np.float32))
     assert out.dtype == np.float32
     assert np.allclose(out, [[0.6, 0.8], [0.0, 0.0]])
+
+
+def test_choose_gives_exact_probabilities(m):
+    options = [" France", " Germany", " the United Kingdom"]
+    decision = m.choose("Paris is the capital of", options)
+    scores = m.score("Paris is the capital of", options).astype(np.float64)
+    assert decision.label == str(decision) == " France"
+    assert list(decision.probabilities) == list(decision.logprobs) == options
+    np.testing.assert_allclose(list(decision.logprobs.values()), scores, rtol=1e-6)
+    np.testing.assert_allclose(list(decision.probabilities.values()), np.exp(scores) / np.exp(scores).sum(), rtol=1e-5)
+    assert decision.probability == max(decision.probabilities.values())
+    assert abs(sum(decision.probabilities.values()) - 1) < 1e-9
+    assert decision.warnings == []
+    assert json.loads(json.dumps(decision.as_dict()))["label"] == " France"
+
+
+def test_choose_tells_options_that_overlap(m):
+    decision = m.choose("1", ["2", "23"])
+    assert decision.warnings == ["choose: '2' is how '23' begins, so their probabilities overlap"]
+    with pytest.raises(ValueError, match="options is empty"):
+        m.choose("1", [])
+    with pytest.raises(TypeError, match="options must be a list of strings"):
+        m.choose("1", "yes")

@@ -61,5 +61,5 @@ def test_attention(kv_heads: int, group: int, channels: int, tokens: int, cached
     end = np.arange(cached, total) + 1
     begin = np.maximum(0, end - window)
     expected = TESTING.oracle_attention(q, k, v, kv_heads, begin, end, channels**-0.5)
-    got = TESTING.attention(ISA, q, k, v, kv_heads, begin, end, channels**-0.5, half=False, threads=2)
+    (got,) = TESTING.attention(ISA, [(q, k, v, begin, end)], kv_heads, channels**-0.5, "f32", threads=2)
     np.testing.assert_allclose(got, expected, atol=3e-6, rtol=3e-5)

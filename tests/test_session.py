@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_prefix import NAMES, answer, finish, open_model, same
 
 from gemlet import _core
 from gemlet.errors import BadFile, ModelNotFound
+from test_prefix import NAMES, answer, finish, open_model, same
 
 BUDGET = 1 << 24
 

@@ -99,7 +99,7 @@ def test_any_int_is_inside_or_refused(value, low):
         ("temprature", TypeError, "did you mean 'temperature'"),
         ("streaming", TypeError, "did you mean 'stream'"),
         ("zzz", TypeError, "it has"),
-        ("schema", ValueError, "not available in this version"),
+        ("tools", ValueError, "not available in this version"),
         ("n", ValueError, "not available in this version"),
     ],
 )

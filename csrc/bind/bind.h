@@ -18,6 +18,9 @@ void register_session(pybind11::module_& m);
 // gemlet._core.testing: what the tests reach that users do not.
 void register_testing_codec(pybind11::module_& testing);
 void register_testing_kernels(pybind11::module_& testing);
+void register_testing_attention(pybind11::module_& testing);
+void register_testing_cache(pybind11::module_& testing);
+void register_testing_attention(pybind11::module_& m);
 void register_testing_oracle(pybind11::module_& testing);
 void register_testing_drafter(pybind11::module_& testing);
 void register_testing_tokenizer(pybind11::module_& testing);

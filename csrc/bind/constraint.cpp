@@ -127,6 +127,9 @@ std::shared_ptr<engine::Constraint> constraint_from(py::object object, int64_t v
 
 void register_constraint(py::module_& /*m*/) {
   py::module_::import("atexit").attr("register")(py::cpp_function(&close_door));
+  // A forked child has none of the threads that were inside.
+  py::module_::import("os").attr("register_at_fork")(py::arg("after_in_child") =
+                                                         py::cpp_function([] { inside.store(0); }));
 }
 
 }  // namespace gemlet::bind

@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "engine/evaluate.h"
 #include "engine/generate.h"
+#include "engine/inside.h"
 
 namespace py = pybind11;
 
@@ -50,7 +51,8 @@ py::dict info(const Engine& e) {
   d["heads"] = layer.heads, d["kv_heads"] = layer.kv_heads, d["head_dim"] = layer.channels, d["ffn"] = layer.ffn;
   d["context"] = e.context(), d["trained_context"] = c.context;
   d["isa"] = e.kernels().name, d["threads"] = e.threads();
-  d["kv_dtype"] = e.kv_type() == model::KvType::F16 ? "f16" : "f32", d["compute"] = e.options().compute;
+  d["kv_dtype"] = e.kv_type() == model::KvType::F32 ? "f32" : e.kv_type() == model::KvType::F16 ? "f16" : "q8_0";
+  d["compute"] = e.options().compute;
   size_t file_bytes = 0;
   for (const auto& file : e.decoder().file().files()) file_bytes += file->size();
   d["file_bytes"] = file_bytes, d["parameters"] = w.parameters;
@@ -109,13 +111,39 @@ py::array_t<float> score(const std::shared_ptr<Engine>& e, const py::object& ids
 
 std::unique_ptr<Stream> generate(const std::shared_ptr<Engine>& e, const py::object& ids,
                                  engine::GenerateOptions options, const py::object& constraint,
-                                 const Session* session) {
-  if (session != nullptr && session->engine != e) throw BadArgument("session: it belongs to another model");
-  if (session != nullptr) options.session = session->read;
+                                 const py::object& session) {
   if (!constraint.is_none()) options.constraint = constraint_from(constraint, e->decoder().config().vocabulary);
+  if (!session.is_none()) {
+    const auto& given = session.cast<const Session&>();
+    if (given.engine != e) throw BadArgument("session: it belongs to another model");
+    options.session = given.read;
+  }
   auto job = std::make_shared<engine::GenerateJob>(*e, ids_from(ids), std::move(options));
   e->scheduler().submit(job);
   return std::make_unique<Stream>(e, std::move(job));
+}
+
+// (L, T, k) expert ids, and their weights.
+py::tuple routing(const std::shared_ptr<Engine>& e, const py::object& ids) {
+  std::vector<int32_t> tokens = ids_from(ids);
+  const model::Config& c = e->decoder().config();
+  if (c.experts == 0) throw BadArgument(cat("routing: '", c.name, "' has no experts, so nothing is routed"));
+  const auto layers = static_cast<int64_t>(c.layers.size()), count = static_cast<int64_t>(tokens.size());
+  py::array_t<int32_t> experts = out<int32_t>({layers, count, c.experts_used});
+  py::array_t<float> weights = out<float>({layers, count, c.experts_used});
+  run(e, std::make_shared<engine::RoutingJob>(*e, std::move(tokens), experts.mutable_data(), weights.mutable_data()));
+  return py::make_tuple(experts, weights);
+}
+
+// (layers, heads, positions, T) weights of the keys, 0 for those not seen.
+py::array_t<float> attention(const std::shared_ptr<Engine>& e, const py::object& ids, std::vector<int64_t> layers,
+                             std::vector<int64_t> heads, std::vector<int64_t> positions) {
+  std::vector<int32_t> tokens = ids_from(ids);
+  py::array_t<float> y = out<float>({static_cast<int64_t>(layers.size()), static_cast<int64_t>(heads.size()),
+                                     static_cast<int64_t>(positions.size()), static_cast<int64_t>(tokens.size())});
+  run(e, std::make_shared<engine::AttentionJob>(*e, std::move(tokens), std::move(layers), std::move(heads),
+                                                std::move(positions), y.mutable_data()));
+  return y;
 }
 
 void close(Engine& e) {
@@ -138,8 +166,10 @@ void register_model(py::module_& m) {
       .def("logits", &logits, py::arg("ids"), py::arg("positions") = py::none())
       .def("hidden", &hidden, py::arg("ids"), py::arg("layers"))
       .def("score", &score, py::arg("ids"), py::arg("first") = 1)
+      .def("routing", &routing, py::arg("ids"))
+      .def("attention", &attention, py::arg("ids"), py::arg("layers"), py::arg("heads"), py::arg("positions"))
       .def("generate", &generate, py::arg("ids"), py::arg("options"), py::arg("constraint") = py::none(),
-           py::arg("session") = nullptr)
+           py::arg("session") = py::none())
       .def("cancel_all", [](Engine& e) { e.scheduler().cancel_all(); })
       .def("forget", [](Engine& e) { e.prefixes().clear(); })
       .def("close", &close);

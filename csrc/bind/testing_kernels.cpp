@@ -136,40 +136,6 @@ py::tuple streams(const std::string& isa, const In<uint8_t>& bytes, int64_t step
   return py::make_tuple(k.read_stream(bytes.data(), static_cast<size_t>(bytes.size())), k.int8_stream(steps));
 }
 
-// Attention over a dense cache k, v (S, K * C), put into pages here. begin, end (T).
-py::array_t<float> attention(const std::string& isa, const In<float>& q, const In<float>& k, const In<float>& v,
-                             int64_t kv_heads, const In<int64_t>& begin, const In<int64_t>& end, float scale, bool half,
-                             int threads) {
-  const Rows<const float> queries = rows_of(q, "q"), keys = rows_of(k, "k"), values = rows_of(v, "v");
-  const int64_t channels = keys.cols / kv_heads, pages = (keys.rows + kernels::kPageKeys - 1) / kernels::kPageKeys;
-  const kernels::Table& table = kernels::by_name(isa);
-  const Team team(threads);
-  ops::Context on(table, team, false);
-  const size_t element = half ? 2 : 4,
-               page_bytes = static_cast<size_t>(kv_heads * kernels::kPageKeys * channels) * element;
-  std::vector<std::vector<uint8_t>> memory(static_cast<size_t>(2 * pages), std::vector<uint8_t>(page_bytes, 0xFF));
-  std::vector<const uint8_t*> k_pages, v_pages;
-  for (int64_t page = 0; page < pages; ++page) {
-    k_pages.push_back(memory[static_cast<size_t>(2 * page)].data());
-    v_pages.push_back(memory[static_cast<size_t>(2 * page + 1)].data());
-  }
-  for (int64_t j = 0; j < keys.rows; ++j)
-    for (int64_t h = 0; h < kv_heads; ++h)
-      for (int part = 0; part < 2; ++part) {
-        const float* from = (part == 0 ? keys : values).row(j) + h * channels;
-        uint8_t* to = memory[static_cast<size_t>(j / kernels::kPageKeys * 2 + part)].data() +
-                      static_cast<size_t>((h * kernels::kPageKeys + j % kernels::kPageKeys) * channels) * element;
-        if (half)
-          table.narrow_f16(from, channels, reinterpret_cast<uint16_t*>(to));
-        else
-          std::copy(from, from + channels, reinterpret_cast<float*>(to));
-      }
-  py::array_t<float> y = out<float>({queries.rows, queries.cols});
-  ops::attention(on, queries, {k_pages.data(), v_pages.data(), half, kv_heads, channels, channels}, begin.data(),
-                 end.data(), scale, rows_of(y));
-  return y;
-}
-
 // Seconds of the best of `repeats` runs of tokens x (rows, cols) in the given format, random weights.
 double time_linear(const std::string& isa, const std::string& type, int64_t rows, int64_t cols, int64_t tokens,
                    int threads, int repeats) {
@@ -210,8 +176,6 @@ void register_testing_kernels(py::module_& m) {
   m.def("sum_exp", &sum_exp, py::arg("isa"), py::arg("x"), py::arg("max"));
   m.def("log_softmax_at", &log_softmax_at, py::arg("isa"), py::arg("x"), py::arg("targets"), py::arg("threads") = 1);
   m.def("streams", &streams, py::arg("isa"), py::arg("bytes"), py::arg("steps"));
-  m.def("attention", &attention, py::arg("isa"), py::arg("q"), py::arg("k"), py::arg("v"), py::arg("kv_heads"),
-        py::arg("begin"), py::arg("end"), py::arg("scale"), py::arg("half"), py::arg("threads") = 1);
   m.def("time_linear", &time_linear, py::arg("isa"), py::arg("type"), py::arg("rows"), py::arg("cols"),
         py::arg("tokens"), py::arg("threads") = 1, py::arg("repeats") = 5);
 }

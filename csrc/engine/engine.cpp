@@ -19,7 +19,8 @@ int choose_threads(int wanted) {
 model::KvType choose_kv(const std::string& wanted, const model::Weights& weights) {
   if (wanted == "f16") return model::KvType::F16;
   if (wanted == "f32") return model::KvType::F32;
-  if (wanted != "auto") throw BadArgument(cat("kv_dtype: expected 'auto', 'f32' or 'f16', got '", wanted, "'"));
+  if (wanted == "q8_0") return model::KvType::Q8_0;
+  if (wanted != "auto") throw BadArgument(cat("kv_dtype: expected 'auto', 'f32', 'f16' or 'q8_0', got '", wanted, "'"));
   const bool full = weights.layers.front().attn_q.type == codec::Type::F32;
   return full ? model::KvType::F32 : model::KvType::F16;
 }

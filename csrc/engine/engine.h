@@ -25,7 +25,7 @@ constexpr int64_t kHeadRows = 16;
 struct LoadOptions {
   int threads = 0;                    // 0: all this process may use
   int64_t context = 0;                // 0: as many tokens as the model was trained for
-  std::string kv_dtype = "auto";      // auto, f32, f16
+  std::string kv_dtype = "auto";      // auto, f32, f16, q8_0
   int64_t block = 0;                  // tokens a step runs at most; 0: kBlockTokens. Changes no result
   std::string compute = "auto";       // auto, float32
   std::string draft = "auto";         // auto, lookup, off, or a drafter's file

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <string_view>
 
 #include "core/error.h"
 
@@ -15,12 +16,22 @@ ReadJob::ReadJob(Engine& engine, std::vector<int32_t> ids)
 }
 
 bool ReadJob::step() {
+  if (!started_) {
+    started_ = true;
+    if (const auto [known, length] = engine_.prefixes().find(ids_, unwanted()); known != nullptr) {
+      cache_ = known->kv;
+      cache_.rewind(length);
+    }
+  }
   const int64_t first = cache_.length(), total = static_cast<int64_t>(ids_.size());
-  const int64_t count = std::min(engine_.block(), total - first);
+  const int64_t stop = keeps() && first < unwanted() ? unwanted() : total;
+  const int64_t count = std::min(engine_.block(), stop - first);
   engine_.on().team.region([&] {
     take(first, engine_.decoder().forward(engine_.on(), {{&cache_, ids_.data() + first, count, wanted(first, count)}},
                                           engine_.state(), tap(first)));
   });
+  if (keeps() && cache_.length() == unwanted())
+    engine_.prefixes().add({ids_.begin(), ids_.begin() + cache_.length()}, cache_);
   engine_.note_scratch();
   return cache_.length() == total;
 }
@@ -74,7 +85,8 @@ float* HiddenJob::at(size_t slot, int64_t row) {
 }
 
 Tap HiddenJob::tap(int64_t first) {
-  return [this, first](const char*, int layer, Rows<const float> x) {
+  return [this, first](const char* name, int layer, Rows<const float> x) {
+    if (std::string_view(name) != "layer_out") return;
     for (size_t slot = 0; slot < layers_.size(); ++slot)
       if (layers_[slot] == layer)
         std::memcpy(at(slot, first), x.data, static_cast<size_t>(x.rows * x.cols) * sizeof(float));

@@ -22,13 +22,18 @@ class ReadJob : public Job {
   // h (W, D): those states.
   virtual void take(int64_t first, Rows<const float> h) = 0;
   virtual Tap tap(int64_t /*first*/) { return {}; }
+  // So many first tokens are only read for those after them: they may be known already, and with `keeps` stay known.
+  virtual int64_t unwanted() const { return 0; }
+  virtual bool keeps() const { return false; }
   Engine& engine() { return engine_; }
   const std::vector<int32_t>& ids() const { return ids_; }
+  const model::KvCache& cache() const { return cache_; }
 
  private:
   Engine& engine_;
   std::vector<int32_t> ids_;
   model::KvCache cache_;
+  bool started_ = false;
 };
 
 // out (positions, V): logits of the given positions (ascending order is not needed). out must stay until the job ends.
@@ -39,6 +44,7 @@ class LogitsJob final : public ReadJob {
  private:
   std::vector<int64_t> wanted(int64_t first, int64_t count) override;
   void take(int64_t first, Rows<const float> h) override;
+  int64_t unwanted() const override { return positions_.empty() ? 0 : positions_.front().first; }
   std::vector<std::pair<int64_t, int64_t>> positions_;  // (position, row of out), ascending
   std::vector<std::pair<int64_t, int64_t>> slots_;      // (row of h, row of out) of the block being run
   float* out_;
@@ -67,6 +73,8 @@ class ScoreJob final : public ReadJob {
  private:
   std::vector<int64_t> wanted(int64_t first, int64_t count) override;
   void take(int64_t first, Rows<const float> h) override;
+  int64_t unwanted() const override { return from_ - 1; }
+  bool keeps() const override { return true; }  // continuations of one prompt follow one another
   int64_t from_;
   float* out_;
 };

@@ -55,16 +55,22 @@ struct Format {
 
 constexpr int kFormats = 6;
 
+// How a page holds the kPageKeys keys or values of one head. Floats: (kPageKeys, C). Q8_0: blocks of 32 channels of a key,
+// each with a binary16 scale, in the order in which integer products want them (kernels/attend/byte_page.h).
+enum class KvType { F32, F16, Q8_0 };
+
 // One tile of attention: `rows` query rows against the keys [first, first + count) of one key/value head.
 struct AttendTile {
-  const float* q;  // (rows, C), row r at q + r * ldq
+  const float* q;  // (rows, C), row r at q + r * ldq; not read for Q8_0
   int64_t ldq;
+  const int16_t* q16;  // (rows, C) and (rows): q = q_scale * q16, for Q8_0
+  const float* q_scale;
   int64_t rows;
-  int64_t channels;  // C, a multiple of 8
+  int64_t channels;  // C, a multiple of 8; of 32 for Q8_0
   float scale;
-  const void* const* k;  // pages of this head from key `first` on: each (kPageKeys, C)
+  const void* const* k;  // pages of this head from key `first` on
   const void* const* v;
-  bool half;             // pages hold binary16, else float32
+  KvType type;
   int64_t first, count;  // count <= kTileKeys
   const int64_t* begin;  // (rows) visible keys of a row: [begin, end)
   const int64_t* end;
@@ -102,6 +108,8 @@ struct Table {
   // Sum of exp(x - max), in kPhases partial sums.
   float (*sum_exp)(const float* x, int64_t n, float max);
 
+  // x (n) -> int16 in -32767..32767 and the scale; NaN, and zeros, where a value is not finite.
+  float (*quantize16)(const float* x, int64_t n, int16_t* q);
   void (*attend)(const AttendTile& tile);
   // Folds a tile's (max, sum, out) into the running ones; acc_max starts at -inf, acc_sum and acc_out at 0.
   void (*attend_merge)(const AttendTile& tile, float* acc_max, float* acc_sum, float* acc_out, int64_t ld);

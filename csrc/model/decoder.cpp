@@ -81,16 +81,20 @@ void keys_and_values(ops::Context& on, const Config& c, size_t index, const Laye
 
 }  // namespace
 
-void attend(ops::Context& on, const Config& c, size_t index, const Layer& l, State& s, Rows<float> q, Rows<float> h) {
+void attend(ops::Context& on, const Config& c, size_t index, const Layer& l, State& s, Rows<float> q, Rows<float> h,
+            const Tap& tap) {
   const LayerConfig& size = c.layers[index];
   ops::head_norm(on, q, size.channels, l.attn_q_norm, c.eps);
   ops::rope(on, size.sliding ? s.rope_sliding : s.rope_full, q, size.channels);
+  if (tap) tap("queries", static_cast<int>(index), q);
   const Rows<float> heads = s.heads.rows(q.rows, q.cols);
   const std::vector<int64_t>& begin = size.sliding ? s.begin_sliding : s.begin_full;
+  std::vector<ops::Attention> sequences;
   for (const State::Span& span : s.spans)
     if (span.count > 0)
-      ops::attention(on, part(q, span), span.kv->pages(static_cast<size_t>(size.kv_source)), begin.data() + span.first,
-                     s.end.data() + span.first, c.attention_scale, part(heads, span));
+      sequences.push_back({part(q, span), span.kv->pages(static_cast<size_t>(size.kv_source)),
+                           begin.data() + span.first, s.end.data() + span.first, part(heads, span)});
+  ops::attention(on, sequences, c.attention_scale);
   ops::linear(on, heads, {{&l.attn_output, h}}, s.quantised);
 }
 
@@ -179,7 +183,7 @@ Rows<const float> Decoder::forward(ops::Context& on, const std::vector<Piece>& p
       }
     }
     if (!owns || narrows) ops::linear(on, h, {{&l.attn_q, q}}, s.quantised);
-    attend(on, c, i, l, s, q, h);
+    attend(on, c, i, l, s, q, h, tap);
     ops::add_norm(on, h, l.post_attention_norm, c.eps, x);
     // 2. feed-forward: x += post_feedforward_layernorm(mlp(pre_feedforward_layernorm(x))), or both halves of a mixture
     if (c.experts > 0) {

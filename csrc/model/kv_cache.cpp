@@ -1,4 +1,4 @@
-// Page bookkeeping and the two ways of storing a key: float32 as it is, or rounded to binary16.
+// Page bookkeeping; how a key lies in its page is ops/kv_pages.cpp's.
 #include "model/kv_cache.h"
 
 #include <algorithm>
@@ -12,20 +12,24 @@ namespace gemlet::model {
 
 using kernels::kPageKeys;
 
+constexpr size_t kAligned = 64;
+constexpr int64_t kStoreRows = 16;  // of a task
+
 KvCache::KvCache(const Config& config, KvType type, Counter counter)
     : config_(&config), type_(type), counter_(std::move(counter)), layers_(config.layers.size()) {}
 
 size_t KvCache::page_bytes(size_t layer) const {
   if (!owns(layer)) return 0;
-  const int64_t heads = config_->layers[layer].kv_heads;
-  return static_cast<size_t>(heads * stored(layer) * kPageKeys) * (type_ == KvType::F16 ? 2 : 4);
+  const ops::KvPages kv = pages(layer);
+  const size_t bytes = static_cast<size_t>(kv.kv_heads) * ops::head_bytes(type_, kv.channels);
+  return (bytes + kAligned - 1) / kAligned * kAligned;
 }
 
 std::shared_ptr<uint8_t> KvCache::new_page(size_t layer) const {
-  const size_t bytes = (page_bytes(layer) + 63) / 64 * 64;
-  auto* memory = static_cast<uint8_t*>(std::aligned_alloc(64, bytes));
+  const size_t bytes = page_bytes(layer);
+  auto* memory = static_cast<uint8_t*>(std::aligned_alloc(kAligned, bytes));
   if (memory == nullptr) throw std::bad_alloc();
-  if (stored(layer) != config_->layers[layer].channels) std::memset(memory, 0, bytes);  // the padding stays zero
+  std::memset(memory, 0, bytes);  // the padding stays zero; a page may be written to a file before it is full
   *counter_ += static_cast<int64_t>(bytes);
   return {memory, [counter = counter_, bytes](uint8_t* p) {
             std::free(p);
@@ -63,22 +67,17 @@ void KvCache::extend(int64_t count) {
 }
 
 void KvCache::store(ops::Context& on, size_t layer, Rows<const float> k, Rows<const float> v) {
-  const int64_t channels = config_->layers[layer].channels, heads = config_->layers[layer].kv_heads;
-  const int64_t apart = stored(layer);
   const LayerPages& l = layers_[layer];
-  on.team.run((k.rows + kPageKeys - 1) / kPageKeys, [&](int64_t task, int) {
-    for (int64_t t = task * kPageKeys; t < std::min(k.rows, (task + 1) * kPageKeys); ++t) {
-      const int64_t position = length_ + t;
-      const auto page = static_cast<size_t>(position / kPageKeys);
-      for (int64_t h = 0; h < heads; ++h) {
-        const int64_t at = (h * kPageKeys + position % kPageKeys) * apart;
-        for (const auto& [from, to] : {std::pair{&k, l.held_k[page].get()}, std::pair{&v, l.held_v[page].get()}}) {
-          const float* row = from->row(t) + h * channels;
-          if (type_ == KvType::F16)
-            on.kernels.narrow_f16(row, channels, reinterpret_cast<uint16_t*>(to) + at);
-          else
-            std::memcpy(reinterpret_cast<float*>(to) + at, row, static_cast<size_t>(channels) * sizeof(float));
-        }
+  const ops::KvPages kv = pages(layer);
+  const size_t head = ops::head_bytes(type_, kv.channels);
+  on.team.run((k.rows + kStoreRows - 1) / kStoreRows, [&](int64_t task, int) {
+    for (int64_t t = task * kStoreRows; t < std::min(k.rows, (task + 1) * kStoreRows); ++t) {
+      const auto page = static_cast<size_t>((length_ + t) / kPageKeys);
+      const int64_t slot = (length_ + t) % kPageKeys;
+      for (int64_t h = 0; h < kv.kv_heads; ++h) {
+        const size_t at = static_cast<size_t>(h) * head;
+        ops::store_key(on.kernels, kv, k.row(t) + h * kv.used, slot, l.held_k[page].get() + at);
+        ops::store_value(on.kernels, kv, v.row(t) + h * kv.used, slot, l.held_v[page].get() + at);
       }
     }
   });
@@ -86,8 +85,8 @@ void KvCache::store(ops::Context& on, size_t layer, Rows<const float> k, Rows<co
 
 ops::KvPages KvCache::pages(size_t layer) const {
   const LayerConfig& c = config_->layers[layer];
-  return {
-      layers_[layer].k.data(), layers_[layer].v.data(), type_ == KvType::F16, c.kv_heads, stored(layer), c.channels};
+  const LayerPages& l = layers_[layer];
+  return {l.k.data(), l.v.data(), type_, c.kv_heads, ops::stored_channels(type_, c.channels), c.channels};
 }
 
 void KvCache::commit(int64_t count) {

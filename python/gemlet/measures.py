@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import ContextOverflow
-from .results import Perplexity
+from .results import Decision, Perplexity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +40,27 @@ def score(
         fits(f"score: prompt and continuations[{i}]", len(prompt) + len(continuation), context)
         tokens.append(model.score(np.concatenate([prompt, continuation]), len(prompt)))
     return tokens
+
+
+def decide(labels: Sequence[str], rows: Sequence[NDArray[np.int32]], scores: Sequence[NDArray[np.float32]]) -> Decision:
+    """The likeliest label, by the log-probabilities (n,) of each label's tokens; ties go to the first."""
+    logprobs = np.array([row.sum(dtype=np.float64) for row in scores])
+    weights = np.exp(logprobs - logprobs.max())
+    probabilities = weights / weights.sum()
+    best = int(probabilities.argmax())
+    warnings = [
+        f"choose: {labels[a]!r} is how {labels[b]!r} begins, so their probabilities overlap"
+        for a in range(len(labels))
+        for b in range(len(labels))
+        if a != b and np.array_equal(rows[a], rows[b][: len(rows[a])])
+    ]
+    return Decision(
+        labels[best],
+        float(probabilities[best]),
+        dict(zip(labels, probabilities.tolist(), strict=True)),
+        dict(zip(labels, logprobs.tolist(), strict=True)),
+        warnings,
+    )
 
 
 def windows(count: int, room: int, stride: int) -> Iterator[tuple[int, int, int]]:

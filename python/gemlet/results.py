@@ -6,7 +6,7 @@ Named tuples where they will do: making a class of one costs a seventh of a froz
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,7 +124,11 @@ def escape(text: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Generation:
-    """The answer of `Model.generate`; `str(r)` is `r.text`. `token_ids` (n,) int32 holds the new tokens only."""
+    """The answer of `Model.generate`; `str(r)` is `r.text`. `token_ids` (n,) int32 holds the new tokens only.
+
+    `parsed`: the object that an answer under a schema stands for, or the text that met a regex, grammar or choice; None
+    without a constraint, and where the answer was cut or refused, which `warnings` then tells.
+    """
 
     text: str
     token_ids: NDArray[np.int32]
@@ -134,6 +138,7 @@ class Generation:
     seed: int
     warnings: list[str] = field(default_factory=list)
     logprobs: list[TokenLogprob] | None = None
+    parsed: Any = None
 
     def __str__(self) -> str:
         return self.text
@@ -157,7 +162,7 @@ class Generation:
         )
 
     def as_dict(self) -> dict[str, object]:
-        """Everything as plain values, for JSON."""
+        """Everything as plain values, for JSON; `parsed` is left out, `text` holds it."""
         return {
             "text": self.text,
             "token_ids": [int(i) for i in self.token_ids],
@@ -172,6 +177,26 @@ class Generation:
 
 def _logprob_dict(entry: TokenLogprob) -> dict[str, object]:
     return {"id": entry.id, "text": entry.text, "logprob": entry.logprob, "top": [t._asdict() for t in entry.top]}
+
+
+class Decision(NamedTuple):
+    """What `Model.choose` decides: the likeliest option, its probability among the options, and the same of each.
+
+    `logprobs`: natural log-probability of each option's tokens after the prompt, before they were made to sum to 1.
+    """
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+    logprobs: dict[str, float]
+    warnings: list[str]
+
+    def __str__(self) -> str:
+        return self.label
+
+    def as_dict(self) -> dict[str, object]:
+        """All of it under its own names, for JSON."""
+        return self._asdict()
 
 
 class Perplexity(NamedTuple):
@@ -198,3 +223,85 @@ class Perplexity(NamedTuple):
     def as_dict(self) -> dict[str, float | int]:
         """All figures under their own names, for JSON."""
         return self._asdict()
+
+
+def size_text(count: float) -> str:
+    """Bytes for people.
+
+    >>> size_text(1536)
+    '1.5 KiB'
+    """
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.2f} GiB"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to expect of a model within `ram` bytes; `str(plan)` is the report, `as_dict()` the figures.
+
+    memory: bytes by part at `context` tokens with keys and values as `kv_dtype`; `total` is their sum, `fits` whether
+    that is within `ram`. largest_context: tokens that fit, by `kv_dtype`; 0 where not even the weights do.
+    """
+
+    model: str
+    source: str
+    ram: int
+    fits: bool
+    total: int
+    memory: dict[str, int]
+    on_disk: int
+    context: int
+    kv_dtype: str
+    trained_context: int
+    largest_context: dict[str, int]
+    prompt: int
+    decode_tok_s: float
+    decode_full_tok_s: float
+    prefill_tok_s: float | None
+    bytes_per_token: int
+    limits: dict[str, float]
+    threads: int
+    reasons: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        word = "fits" if self.fits else "does not fit"
+        return (
+            f"<Plan {self.model}: {size_text(self.total)} {word} {size_text(self.ram)}, {self.decode_tok_s:.1f} tok/s>"
+        )
+
+    def __str__(self) -> str:
+        word = "fits in" if self.fits else "does NOT fit in"
+        parts = [(name, size_text(count)) for name, count in self.memory.items() if count]
+        wide = max(len(name) for name, _ in parts)
+        largest = ", ".join(
+            f"{kind} {'none' if not tokens else format(tokens, ',')}" for kind, tokens in self.largest_context.items()
+        )
+        prefill = "not estimated" if self.prefill_tok_s is None else f"{self.prefill_tok_s:,.0f} tok/s"
+        limits = f"{self.limits['read_gb_s']:.1f} GB/s read, {self.limits['int8_gops']:.0f} Gop/s int8"
+        lines = [
+            f"{self.model}: {size_text(self.total)}, {word} {size_text(self.ram)}",
+            f"  context {self.context:,} tokens, keys and values as {self.kv_dtype}",
+            *(f"    {name:<{wide}}  {count:>10}" for name, count in parts),
+        ]
+        if self.on_disk:
+            lines.append(
+                f"    {'on disk':<{wide}}  {size_text(self.on_disk):>10}  per-layer embeddings, read row by row"
+            )
+        lines += [
+            f"  largest context by type: {largest} (trained for {self.trained_context:,})",
+            f"  new tokens  {self.decode_tok_s:>8,.1f} tok/s, {self.decode_full_tok_s:,.1f} with the context full; "
+            f"{self.bytes_per_token / 1e6:,.0f} MB read for each",
+            f"  prompt      {prefill:>8}, {self.prompt:,} tokens",
+            f"  measured    {limits}, {self.threads} threads",
+            *(f"  - {reason}" for reason in self.reasons),
+            *(f"  ! {warning}" for warning in self.warnings),
+        ]
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain values, for JSON."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 NOT_YET = {
     "load": ("memory_limit", "adapters", "seed", "progress", "revision", "cache_dir"),
     "generate": (
-        *("n", "tools", "tool_choice", "schema", "regex", "grammar", "choices", "think", "adapter"),
+        *("n", "tools", "tool_choice", "think", "adapter"),
         *("images", "audio", "video", "image_tokens"),
     ),
 }
 
+CONSTRAINTS = ("schema", "regex", "grammar", "choices")
 OVERFLOW = ("error", "truncate")
 _INT32 = 2**31 - 1  # what the engine's integers hold
 
@@ -40,6 +41,10 @@ class GenerateArgs(TypedDict, total=False):
     stop: str | Iterable[str]
     ignore_eos: bool
     logprobs: int | None
+    schema: Any
+    regex: str | None
+    grammar: str | None
+    choices: Iterable[str] | None
     overflow: str
     timeout: float | None
     progress: Callable[[int, int], object] | None
@@ -95,6 +100,29 @@ def check_float(call: str, name: str, value: object, interval: str = "(-inf, inf
     return number
 
 
+_UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+
+
+def check_bytes(call: str, name: str, value: object) -> int:
+    """A number of bytes, or text with a unit, as bytes.
+
+    >>> check_bytes("plan", "ram", "1.5 GiB")
+    1610612736
+    """
+    if not isinstance(value, str):
+        return check_int(call, name, value, 1, 2**62)
+    import re
+
+    parts = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]+)\s*", value)
+    unit = _UNITS.get(parts[2].upper()) if parts else None
+    count = round(float(parts[1]) * unit) if parts and unit and len(parts[1]) < 20 else 0
+    if not 1 <= count <= 2**62:
+        raise ValueError(
+            f"{call}: {name} must be a size with its unit, such as '8GiB', '16GB' or '512MiB', not {value!r}"
+        )
+    return count
+
+
 def check_choice(call: str, name: str, value: object, choices: tuple[str, ...]) -> str:
     """`value` if it is one of the choices, or a ValueError that lists them."""
     if not isinstance(value, str) or value not in choices:
@@ -136,6 +164,34 @@ def _check_stop(stop: object) -> tuple[str, ...]:
     return strings
 
 
+def _check_constraint(options: GenerateOptions) -> tuple[str, ...] | None:
+    """The choices, after a look at everything that constrains the answer."""
+    given = [name for name in CONSTRAINTS if getattr(options, name) is not None]
+    if len(given) > 1:
+        raise ValueError(f"generate: {' and '.join(given)} exclude each other; pass one of them")
+    if given and options.ignore_eos:
+        raise ValueError(f"generate: ignore_eos=True contradicts {given[0]}=, which says where the answer ends")
+    for name in ("regex", "grammar"):
+        if getattr(options, name) is not None:
+            check_text("generate", name, getattr(options, name))
+    return None if options.choices is None else check_labels("generate", "choices", options.choices)
+
+
+def check_labels(call: str, name: str, labels: object) -> tuple[str, ...]:
+    """`labels` as different, non-empty strings, at least one of them."""
+    if isinstance(labels, (str, bytes)) or not isinstance(labels, Iterable):
+        raise TypeError(f"{call}: {name} must be a list of strings, not {labels!r}")
+    strings = tuple(labels)
+    for i, text in enumerate(strings):
+        if not check_text(call, f"{name}[{i}]", text):
+            raise ValueError(f"{call}: {name}[{i}] is empty")
+        if text in strings[:i]:
+            raise ValueError(f"{call}: {name}[{i}] is {text!r} again; give each string once")
+    if not strings:
+        raise ValueError(f"{call}: {name} is empty; give at least one string")
+    return strings
+
+
 @dataclass(kw_only=True, eq=False)
 class GenerateOptions:
     """Checked options of `Model.generate`; None stands for the model's own default.
@@ -158,9 +214,18 @@ class GenerateOptions:
     stop: str | Iterable[str] = ()
     ignore_eos: bool = False
     logprobs: int | None = None
+    schema: Any = None
+    regex: str | None = None
+    grammar: str | None = None
+    choices: Iterable[str] | None = None
     overflow: str = "error"
     timeout: float | None = None
     progress: Callable[[int, int], object] | None = None
+
+    @property
+    def constrained(self) -> bool:
+        """Whether the answer must fit something."""
+        return any(getattr(self, name) is not None for name in CONSTRAINTS)
 
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {}
@@ -188,6 +253,7 @@ class GenerateOptions:
             raise TypeError(f"generate: ignore_eos must be True or False, not {self.ignore_eos!r}")
         if self.progress is not None and not callable(self.progress):
             raise TypeError(f"generate: progress must be a function of (done, total), not {self.progress!r}")
+        checked["choices"] = _check_constraint(self)
         checked["overflow"] = check_choice("generate", "overflow", self.overflow, OVERFLOW)
         checked["logit_bias"] = _check_bias(self.logit_bias or {})
         checked["stop"] = _check_stop(self.stop)

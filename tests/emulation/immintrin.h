@@ -49,6 +49,11 @@ inline simde__m512 to_float(simde__m512i v) {
 #undef _mm256_dpbusd_avx_epi32
 #undef _mm256_dpbusd_epi32
 #undef _mm512_dpbusd_epi32
+#undef _mm256_dpwssd_avx_epi32
+#undef _mm256_dpwssd_epi32
+#undef _mm512_dpwssd_epi32
+#undef _mm512_madd_epi16
+#undef _mm512_cvtepi8_epi16
 #undef _mm512_setzero_si512
 #undef _mm512_set1_epi32
 #undef _mm512_loadu_si512
@@ -73,11 +78,16 @@ inline simde__m512 to_float(simde__m512i v) {
 // AVX-VNNI. The 256-bit form of AVX512VL is the same operation.
 #define _mm256_dpbusd_avx_epi32(sum, a, b) gemlet_emulation::dpbusd(sum, a, b)
 #define _mm256_dpbusd_epi32(sum, a, b) gemlet_emulation::dpbusd(sum, a, b)
+#define _mm256_dpwssd_avx_epi32(sum, a, b) _mm256_add_epi32(sum, _mm256_madd_epi16(a, b))
+#define _mm256_dpwssd_epi32(sum, a, b) _mm256_add_epi32(sum, _mm256_madd_epi16(a, b))
 
 // AVX-512.
 #define __m512 simde__m512
 #define __m512i simde__m512i
 #define _mm512_dpbusd_epi32(sum, a, b) simde_mm512_dpbusd_epi32(sum, a, b)
+#define _mm512_dpwssd_epi32(sum, a, b) simde_mm512_add_epi32(sum, simde_mm512_madd_epi16(a, b))
+#define _mm512_madd_epi16(a, b) simde_mm512_madd_epi16(a, b)
+#define _mm512_cvtepi8_epi16(v) simde_mm512_cvtepi8_epi16(v)
 #define _mm512_setzero_si512() simde_mm512_setzero_si512()
 #define _mm512_set1_epi32(x) simde_mm512_set1_epi32(x)
 #define _mm512_loadu_si512(p) simde_mm512_loadu_si512(p)

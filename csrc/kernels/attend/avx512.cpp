@@ -15,7 +15,7 @@ inline __m256 low_half(__m512 v) { return _mm512_castps512_ps256(v); }
 inline __m256 high_half(__m512 v) { return _mm512_extractf32x8_ps(v, 1); }
 
 // Four query rows from q against four keys from k.
-void score_tile512(const float* q, int64_t ldq, const float* k, int64_t channels, float scale, float* scores) {
+void score_tile512(const float* q, int64_t ldq, Chunk k, int64_t channels, float scale, float* scores) {
   constexpr int kPairs = 2, kKeys = 4;
   __m512 s[kPairs][kKeys];
   for (int p = 0; p < kPairs; ++p)
@@ -26,7 +26,7 @@ void score_tile512(const float* q, int64_t ldq, const float* k, int64_t channels
     for (int p = 0; p < kPairs; ++p) query[p] = two_rows(q + 2 * p * ldq + c, q + (2 * p + 1) * ldq + c);
 #pragma GCC unroll 4
     for (int j = 0; j < kKeys; ++j) {
-      const __m512 key = _mm512_broadcast_f32x8(_mm256_loadu_ps(k + j * channels + c));
+      const __m512 key = _mm512_broadcast_f32x8(_mm256_loadu_ps(k.data + j * k.apart + c));
 #pragma GCC unroll 2
       for (int p = 0; p < kPairs; ++p) s[p][j] = _mm512_fmadd_ps(query[p], key, s[p][j]);
     }
@@ -41,19 +41,19 @@ void score_tile512(const float* q, int64_t ldq, const float* k, int64_t channels
 }
 
 // Four query rows from r against keys [j, j + n).
-void score_four(const AttendTile& tile, int64_t r, const float* k, int64_t j, int64_t n) {
+void score_four(const AttendTile& tile, int64_t r, Chunk k, int64_t j, int64_t n) {
   const float* q = tile.q + r * tile.ldq;
   float* scores = tile.scores + r * kTileKeys + j;
   int64_t i = 0;
-  for (; i + 4 <= n; i += 4) score_tile512(q, tile.ldq, k + i * tile.channels, tile.channels, tile.scale, scores + i);
+  for (; i + 4 <= n; i += 4) score_tile512(q, tile.ldq, k.from(i), tile.channels, tile.scale, scores + i);
   if (i == n) return;
-  score_rows<2>(tile, r, k + i * tile.channels, j + i, n - i);
-  score_rows<2>(tile, r + 2, k + i * tile.channels, j + i, n - i);
+  score_rows<2>(tile, r, k.from(i), j + i, n - i);
+  score_rows<2>(tile, r + 2, k.from(i), j + i, n - i);
 }
 
 // out (NR rows, 16 NV channels from c) += weights of keys [j, j + n) x v.
 template <int NR, int NV>
-void value_tile512(const AttendTile& tile, int64_t r, const float* v, int64_t j, int64_t n, int64_t c) {
+void value_tile512(const AttendTile& tile, int64_t r, Chunk v, int64_t j, int64_t n, int64_t c) {
   __m512 s[NR][NV];
   float* out = tile.out + r * tile.channels + c;
   for (int i = 0; i < NR; ++i)
@@ -62,7 +62,7 @@ void value_tile512(const AttendTile& tile, int64_t r, const float* v, int64_t j,
   for (int64_t key = 0; key < n; ++key) {
     __m512 value[NV];
 #pragma GCC unroll 4
-    for (int h = 0; h < NV; ++h) value[h] = _mm512_loadu_ps(v + key * tile.channels + c + 16 * h);
+    for (int h = 0; h < NV; ++h) value[h] = _mm512_loadu_ps(v.data + key * v.apart + c + 16 * h);
 #pragma GCC unroll 4
     for (int i = 0; i < NR; ++i) {
       const __m512 p = _mm512_set1_ps(weights[i * kTileKeys + key]);
@@ -75,7 +75,7 @@ void value_tile512(const AttendTile& tile, int64_t r, const float* v, int64_t j,
 }
 
 template <int NR>
-void value_rows512(const AttendTile& tile, int64_t r, const float* v, int64_t j, int64_t n) {
+void value_rows512(const AttendTile& tile, int64_t r, Chunk v, int64_t j, int64_t n) {
   int64_t c = 0;
   for (; c + 64 <= tile.channels; c += 64) value_tile512<NR, 4>(tile, r, v, j, n, c);
   for (; c + 16 <= tile.channels; c += 16) value_tile512<NR, 1>(tile, r, v, j, n, c);
@@ -85,15 +85,43 @@ void value_rows512(const AttendTile& tile, int64_t r, const float* v, int64_t j,
 struct Body512 {
   static constexpr int kScoreRows = 4;
   template <int NR>
-  static void scores(const AttendTile& tile, int64_t r, const float* k, int64_t j, int64_t n) {
+  static void scores(const AttendTile& tile, int64_t r, Chunk k, int64_t j, int64_t n) {
     if constexpr (NR == 4)
       score_four(tile, r, k, j, n);
     else
       score_rows<NR>(tile, r, k, j, n);
   }
   template <int NR>
-  static void values(const AttendTile& tile, int64_t r, const float* v, int64_t j, int64_t n) {
+  static void values(const AttendTile& tile, int64_t r, Chunk v, int64_t j, int64_t n) {
     value_rows512<NR>(tile, r, v, j, n);
+  }
+};
+
+// Sixteen lanes: a group of keys, half a block of channels.
+struct Pairs512 {
+  using Integers = __m512i;
+  using Floats = __m512;
+  static constexpr int kLanes = 16, kScoreRows = 8;
+  static __m512i none() { return _mm512_setzero_si512(); }
+  static __m512 zero() { return _mm512_setzero_ps(); }
+  static __m512i widen(const uint8_t* bytes) { return _mm512_cvtepi8_epi16(load(bytes)); }
+  static __m512i broadcast(const int16_t* pair) {
+    int two = 0;
+    std::memcpy(&two, pair, 4);
+    return _mm512_set1_epi32(two);
+  }
+  static __m512i multiply(__m512i a, __m512i b) { return _mm512_madd_epi16(a, b); }
+  static __m512i add(__m512i sum, __m512i a, __m512i b) { return _mm512_dpwssd_epi32(sum, a, b); }
+  static __m512 to_float(__m512i v) { return _mm512_cvtepi32_ps(v); }
+  static __m512 halves(const uint8_t* p) {
+    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_cvtph_ps(load16(p))), _mm256_cvtph_ps(load16(p + 16)), 1);
+  }
+  static __m512 fma(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, c); }
+  static void store_times(__m512 v, float factor, float* out) {
+    _mm512_storeu_ps(out, _mm512_mul_ps(v, _mm512_set1_ps(factor)));
+  }
+  static void add_times(__m512i v, float factor, float* out) {
+    _mm512_storeu_ps(out, _mm512_fmadd_ps(_mm512_cvtepi32_ps(v), _mm512_set1_ps(factor), _mm512_loadu_ps(out)));
   }
 };
 
@@ -101,7 +129,7 @@ struct Body512 {
 
 void add_attend(Table& table) {
   add_all(table);
-  table.attend = attend<Body512>;
+  table.attend = attend<Body512, Pairs512>;
 }
 
 }  // namespace gemlet::kernels::avx512

@@ -1,5 +1,7 @@
-// One tile of attention in plain loops: scores, their maximum, exponentials, and the weighted sum of the values.
+// One tile of attention in plain loops: scores, their maximum, exponentials, and the weighted sum of the values. Over bytes
+// the products are integers: queries and weights are rounded to int16, and blocks of 32 products are summed exactly.
 #include "kernels/isa/scalar.h"
+#include "kernels/attend/byte_page.h"
 #include "kernels/isa/scalar_exp.h"
 
 namespace gemlet::kernels::scalar {
@@ -12,15 +14,79 @@ float element(const void* const* pages, bool half, int64_t channels, int64_t j, 
   return static_cast<const float*>(pages[j / kPageKeys])[at];
 }
 
+float float_score(const AttendTile& tile, int64_t row, int64_t j) {
+  const bool half = tile.type == KvType::F16;
+  float s[kPhases] = {};
+  for (int64_t c = 0; c < tile.channels; ++c)
+    s[c % kPhases] = std::fma(tile.q[row * tile.ldq + c], element(tile.k, half, tile.channels, j, c), s[c % kPhases]);
+  return fold<kPhases>(s) * tile.scale;
+}
+
+float scale_at(const uint8_t* page, int64_t at) {
+  uint16_t h = 0;
+  std::memcpy(&h, page + at, 2);
+  return half_to_float(h);
+}
+
+float byte_score(const AttendTile& tile, int64_t row, int64_t j) {
+  const auto* page = static_cast<const uint8_t*>(tile.k[j / kPageKeys]);
+  const int64_t blocks = tile.channels / kBlock;
+  float s = 0;
+  for (int64_t b = 0; b < blocks; ++b) {
+    const BytePlace place = key_place(j % kPageKeys, b, blocks);
+    int32_t dot = 0;
+    for (int64_t c = 0; c < kBlock; ++c)
+      dot += tile.q16[row * tile.channels + b * kBlock + c] * static_cast<int8_t>(page[place.of(c)]);
+    s = std::fma(static_cast<float>(dot), scale_at(page, place.scale), s);
+  }
+  return s * (tile.q_scale[row] * tile.scale);
+}
+
+void float_values(const AttendTile& tile, int64_t row, int64_t begin, int64_t end) {
+  const bool half = tile.type == KvType::F16;
+  for (int64_t c = 0; c < tile.channels; ++c) {
+    float out = 0;
+    for (int64_t j = begin; j < end; ++j)
+      out = std::fma(tile.scores[row * kTileKeys + j], element(tile.v, half, tile.channels, j, c), out);
+    tile.out[row * tile.channels + c] = out;
+  }
+}
+
+// out (32) += the weights of keys [begin, end), all in one page, times one block of their values. The products of weight
+// and scale become 15-bit integers, by the largest of them.
+void add_block(const uint8_t* page, const float* weights, int64_t block, int64_t begin, int64_t end, float* out) {
+  float products[kPageKeys] = {}, most = 0;
+  for (int64_t j = begin; j < end; ++j) {
+    products[j] = weights[j] * scale_at(page, value_place(j, block).scale);
+    most = products[j] <= most ? most : products[j];  // NaN stays
+    if (std::isnan(products[j])) break;
+  }
+  if (most < kLeastWeight) return;
+  const float to_integer = 32767.0F / most, factor = most * (1.0F / 32767.0F);
+  int32_t sums[kBlock] = {};
+  for (int64_t j = begin; j < end && !std::isnan(most); ++j) {
+    const auto weight = static_cast<int32_t>(std::nearbyint(products[j] * to_integer));
+    const BytePlace place = value_place(j, block);
+    for (int64_t c = 0; c < kBlock; ++c) sums[c] += weight * static_cast<int8_t>(page[place.of(c)]);
+  }
+  for (int64_t c = 0; c < kBlock; ++c) out[c] = std::fma(static_cast<float>(sums[c]), factor, out[c]);
+}
+
+void byte_values(const AttendTile& tile, int64_t row, int64_t begin, int64_t end) {
+  float* out = tile.out + row * tile.channels;
+  std::memset(out, 0, static_cast<size_t>(tile.channels) * sizeof(float));
+  for (int64_t first = begin / kPageKeys * kPageKeys; first < end; first += kPageKeys)
+    for (int64_t b = 0; b < tile.channels / kBlock; ++b)
+      add_block(static_cast<const uint8_t*>(tile.v[first / kPageKeys]), tile.scores + row * kTileKeys + first, b,
+                begin > first ? begin - first : 0, end - first < kPageKeys ? end - first : kPageKeys, out + b * kBlock);
+}
+
 void attend_row(const AttendTile& tile, int64_t row, int64_t begin, int64_t end) {
+  const bool bytes = tile.type == KvType::Q8_0;
   float* scores = tile.scores + row * kTileKeys;
   float max = -INFINITY;
   for (int64_t j = begin; j < end; ++j) {
-    float s[kPhases] = {};
-    for (int64_t c = 0; c < tile.channels; ++c)
-      s[c % kPhases] =
-          std::fma(tile.q[row * tile.ldq + c], element(tile.k, tile.half, tile.channels, j, c), s[c % kPhases]);
-    scores[j] = fold<kPhases>(s) * tile.scale;
+    scores[j] = bytes ? byte_score(tile, row, j) : float_score(tile, row, j);
     max = scores[j] > max ? scores[j] : max;
   }
   float sums[kPhases] = {};
@@ -30,12 +96,20 @@ void attend_row(const AttendTile& tile, int64_t row, int64_t begin, int64_t end)
   }
   tile.max[row] = max;
   tile.sum[row] = fold<kPhases>(sums);
-  for (int64_t c = 0; c < tile.channels; ++c) {
-    float out = 0;
-    for (int64_t j = begin; j < end; ++j)
-      out = std::fma(scores[j], element(tile.v, tile.half, tile.channels, j, c), out);
-    tile.out[row * tile.channels + c] = out;
+  (bytes ? byte_values : float_values)(tile, row, begin, end);
+}
+
+float quantize16(const float* x, int64_t n, int16_t* q) {
+  float most = 0;
+  bool finite = true;
+  for (int64_t i = 0; i < n; ++i) {
+    finite = finite && std::isfinite(x[i]);
+    most = std::fabs(x[i]) > most ? std::fabs(x[i]) : most;
   }
+  const bool some = finite && most >= kLeastWeight;
+  const float to_integer = some ? 32767.0F / most : 0;
+  for (int64_t i = 0; i < n; ++i) q[i] = some ? static_cast<int16_t>(std::nearbyint(x[i] * to_integer)) : int16_t{0};
+  return finite ? some ? most / 32767.0F : 0.0F : NAN;
 }
 
 void attend(const AttendTile& tile) {
@@ -66,6 +140,7 @@ void attend_merge(const AttendTile& tile, float* acc_max, float* acc_sum, float*
 }  // namespace
 
 void add_attend(Table& table) {
+  table.quantize16 = quantize16;
   table.attend = attend;
   table.attend_merge = attend_merge;
 }

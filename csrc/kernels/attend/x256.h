@@ -3,41 +3,43 @@
 // channels. A row's sums see its own keys only, in their order: rows may be grouped in any way.
 #pragma once
 
+#include "kernels/attend/bytes_x256.h"
+#include "kernels/attend/tile_x256.h"
+
 namespace gemlet::kernels {
 namespace {
 
 constexpr int64_t kChunkKeys = 16;
 
-struct Span {
-  int64_t begin, end;
+// Some keys, or values, as floats: key i at data + i * apart.
+struct Chunk {
+  const float* data;
+  int64_t apart;
+  Chunk from(int64_t i) const { return {data + i * apart, apart}; }
 };
 
-// The keys of the tile that row r sees, relative to the tile.
-inline Span visible(const AttendTile& tile, int64_t r) {
-  const int64_t begin = tile.begin[r] > tile.first ? tile.begin[r] - tile.first : 0;
-  const int64_t end = tile.end[r] - tile.first < tile.count ? tile.end[r] - tile.first : tile.count;
-  return {begin, end > begin ? end : begin};
-}
-
-// Keys [j, j + n) of a page list as floats (n, C); they lie in one page.
-inline const float* widened(const AttendTile& tile, const void* const* pages, int64_t j, int64_t n) {
-  const int64_t at = j % kPageKeys * tile.channels;
+// Keys [j, j + n) of a page list; they lie in one page. Widened rows lie a line more than C apart: with C a power of two,
+// the same channel of all keys would fall into one or two sets of the first cache.
+inline Chunk widened(const AttendTile& tile, const void* const* pages, int64_t j, int64_t n) {
+  const int64_t at = j % kPageKeys * tile.channels, apart = tile.channels + 16;
   const void* page = pages[j / kPageKeys];
-  if (!tile.half) return static_cast<const float*>(page) + at;
+  if (tile.type == KvType::F32) return {static_cast<const float*>(page) + at, tile.channels};
   const auto* x = static_cast<const uint16_t*>(page) + at;
-  for (int64_t i = 0; i < n * tile.channels; i += 8) _mm256_storeu_ps(tile.widened + i, _mm256_cvtph_ps(load16(x + i)));
-  return tile.widened;
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t c = 0; c < tile.channels; c += 8)
+      _mm256_storeu_ps(tile.widened + i * apart + c, _mm256_cvtph_ps(load16(x + i * tile.channels + c)));
+  return {tile.widened, apart};
 }
 
 template <int NR, int NK>
-void score_tile(const float* q, int64_t ldq, const float* k, int64_t channels, __m256 scale, float* scores) {
+void score_tile(const float* q, int64_t ldq, Chunk k, int64_t channels, __m256 scale, float* scores) {
   __m256 s[NR][4];
   for (int r = 0; r < NR; ++r)
     for (int j = 0; j < 4; ++j) s[r][j] = _mm256_setzero_ps();
   for (int64_t c = 0; c < channels; c += 8) {
     __m256 key[NK];
 #pragma GCC unroll 4
-    for (int j = 0; j < NK; ++j) key[j] = _mm256_loadu_ps(k + j * channels + c);
+    for (int j = 0; j < NK; ++j) key[j] = _mm256_loadu_ps(k.data + j * k.apart + c);
 #pragma GCC unroll 2
     for (int r = 0; r < NR; ++r) {
       const __m256 query = _mm256_loadu_ps(q + r * ldq + c);
@@ -54,51 +56,18 @@ void score_tile(const float* q, int64_t ldq, const float* k, int64_t channels, _
 }
 
 template <int NR>
-void score_rows(const AttendTile& tile, int64_t r, const float* k, int64_t j, int64_t n) {
+void score_rows(const AttendTile& tile, int64_t r, Chunk k, int64_t j, int64_t n) {
   const __m256 scale = _mm256_set1_ps(tile.scale);
   const float* q = tile.q + r * tile.ldq;
   float* scores = tile.scores + r * kTileKeys + j;
   int64_t i = 0;
-  for (; i + 4 <= n; i += 4) score_tile<NR, 4>(q, tile.ldq, k + i * tile.channels, tile.channels, scale, scores + i);
-  for (; i < n; ++i) score_tile<NR, 1>(q, tile.ldq, k + i * tile.channels, tile.channels, scale, scores + i);
-}
-
-// Scores of one row become weights exp(score - max); all others of the tile become 0.
-inline void softmax_row(const AttendTile& tile, int64_t r) {
-  float* scores = tile.scores + r * kTileKeys;
-  const Span span = visible(tile, r);
-  tile.max[r] = -__builtin_inff();
-  tile.sum[r] = 0;
-  if (span.begin == span.end) {
-    std::memset(scores, 0, kTileKeys * sizeof(float));
-    return;
-  }
-  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  const __m256i before = _mm256_set1_epi32(static_cast<int>(span.begin) - 1);
-  const __m256i end = _mm256_set1_epi32(static_cast<int>(span.end));
-  const __m256 lowest = _mm256_set1_ps(-__builtin_inff());
-  __m256 seen[kTileKeys / 8], max = lowest;
-  for (int i = 0; i < kTileKeys / 8; ++i) {
-    const __m256i at = _mm256_add_epi32(lanes, _mm256_set1_epi32(8 * i));
-    seen[i] = _mm256_castsi256_ps(_mm256_and_si256(_mm256_cmpgt_epi32(at, before), _mm256_cmpgt_epi32(end, at)));
-    max = _mm256_max_ps(_mm256_blendv_ps(lowest, _mm256_loadu_ps(scores + 8 * i), seen[i]), max);
-  }
-  __m128 top = _mm_max_ps(_mm256_castps256_ps128(max), _mm256_extractf128_ps(max, 1));
-  top = _mm_max_ps(top, _mm_movehl_ps(top, top));
-  tile.max[r] = _mm_cvtss_f32(_mm_max_ss(top, _mm_movehdup_ps(top)));
-  const __m256 most = _mm256_set1_ps(tile.max[r]);
-  __m256 sums = _mm256_setzero_ps();
-  for (int i = 0; i < kTileKeys / 8; ++i) {
-    const __m256 p = _mm256_and_ps(exp8(_mm256_sub_ps(_mm256_loadu_ps(scores + 8 * i), most)), seen[i]);
-    _mm256_storeu_ps(scores + 8 * i, p);
-    sums = _mm256_add_ps(sums, p);
-  }
-  tile.sum[r] = fold8(sums);
+  for (; i + 4 <= n; i += 4) score_tile<NR, 4>(q, tile.ldq, k.from(i), tile.channels, scale, scores + i);
+  for (; i < n; ++i) score_tile<NR, 1>(q, tile.ldq, k.from(i), tile.channels, scale, scores + i);
 }
 
 // out (NR rows, 16 channels from c) += weights of keys [j, j + n) x v.
 template <int NR, int NV>
-void value_tile(const AttendTile& tile, int64_t r, const float* v, int64_t j, int64_t n, int64_t c) {
+void value_tile(const AttendTile& tile, int64_t r, Chunk v, int64_t j, int64_t n, int64_t c) {
   __m256 s[NR][NV];
   float* out = tile.out + r * tile.channels + c;
   for (int i = 0; i < NR; ++i)
@@ -106,7 +75,7 @@ void value_tile(const AttendTile& tile, int64_t r, const float* v, int64_t j, in
   const float* weights = tile.scores + r * kTileKeys + j;
   for (int64_t key = 0; key < n; ++key) {
     __m256 value[NV];
-    for (int h = 0; h < NV; ++h) value[h] = _mm256_loadu_ps(v + key * tile.channels + c + 8 * h);
+    for (int h = 0; h < NV; ++h) value[h] = _mm256_loadu_ps(v.data + key * v.apart + c + 8 * h);
 #pragma GCC unroll 4
     for (int i = 0; i < NR; ++i) {
       const __m256 p = _mm256_broadcast_ss(weights + i * kTileKeys + key);
@@ -118,27 +87,10 @@ void value_tile(const AttendTile& tile, int64_t r, const float* v, int64_t j, in
 }
 
 template <int NR>
-void value_rows(const AttendTile& tile, int64_t r, const float* v, int64_t j, int64_t n) {
+void value_rows(const AttendTile& tile, int64_t r, Chunk v, int64_t j, int64_t n) {
   int64_t c = 0;
   for (; c + 16 <= tile.channels; c += 16) value_tile<NR, 2>(tile, r, v, j, n, c);
   for (; c < tile.channels; c += 8) value_tile<NR, 1>(tile, r, v, j, n, c);
-}
-
-// The keys that any of rows [r, r + n) sees.
-inline Span visible_to_any(const AttendTile& tile, int64_t r, int64_t n) {
-  Span all{kTileKeys, 0};
-  for (int64_t i = r; i < r + n; ++i) {
-    const Span one = visible(tile, i);
-    if (one.begin == one.end) continue;
-    all.begin = one.begin < all.begin ? one.begin : all.begin;
-    all.end = one.end > all.end ? one.end : all.end;
-  }
-  return all;
-}
-
-inline Span common(Span a, Span b) {
-  const int64_t begin = a.begin > b.begin ? a.begin : b.begin, end = a.end < b.end ? a.end : b.end;
-  return {begin, end > begin ? end : begin};
 }
 
 // Calls work(first key, count) for the pieces of the span that lie in one chunk.
@@ -151,10 +103,10 @@ void for_chunks(Span span, Work work) {
   }
 }
 
-// Adds the values of one chunk, v (keys of the chunk, C), to rows [r, r + NR): together where all see a key, before and
+// Adds the values of one chunk to rows [r, r + NR): together where all see a key, before and
 // after that each row on its own. A hidden key with weight 0 would not do: it may hold an infinity.
 template <class Body, int NR>
-void add_values(const AttendTile& tile, int64_t r, const float* v, Span chunk) {
+void add_values(const AttendTile& tile, int64_t r, Chunk v, Span chunk) {
   Span own[NR], all = chunk;
   for (int i = 0; i < NR; ++i) {
     own[i] = common(visible(tile, r + i), chunk);
@@ -163,21 +115,20 @@ void add_values(const AttendTile& tile, int64_t r, const float* v, Span chunk) {
   if (all.begin == all.end) all = {chunk.end, chunk.end};
   const auto alone = [&](int i, Span keys) {
     if (keys.begin < keys.end)
-      Body::template values<1>(tile, r + i, v + (keys.begin - chunk.begin) * tile.channels, keys.begin,
-                               keys.end - keys.begin);
+      Body::template values<1>(tile, r + i, v.from(keys.begin - chunk.begin), keys.begin, keys.end - keys.begin);
   };
   for (int i = 0; i < NR; ++i) alone(i, common(own[i], {chunk.begin, all.begin}));
   if (all.begin < all.end)
-    Body::template values<NR>(tile, r, v + (all.begin - chunk.begin) * tile.channels, all.begin, all.end - all.begin);
+    Body::template values<NR>(tile, r, v.from(all.begin - chunk.begin), all.begin, all.end - all.begin);
   for (int i = 0; i < NR; ++i) alone(i, common(own[i], {all.end, chunk.end}));
 }
 
 // `Body` has the two inner loops: scores of kScoreRows rows, values of four, and both of one.
 template <class Body>
-void attend(const AttendTile& tile) {
+void attend_floats(const AttendTile& tile) {
   const Span all = visible_to_any(tile, 0, tile.rows);
   for_chunks(all, [&](int64_t j, int64_t n) {
-    const float* k = widened(tile, tile.k, j, n);
+    const Chunk k = widened(tile, tile.k, j, n);
     int64_t r = 0;
     for (; r + Body::kScoreRows <= tile.rows; r += Body::kScoreRows)
       Body::template scores<Body::kScoreRows>(tile, r, k, j, n);
@@ -186,21 +137,30 @@ void attend(const AttendTile& tile) {
   for (int64_t r = 0; r < tile.rows; ++r) softmax_row(tile, r);
   std::memset(tile.out, 0, static_cast<size_t>(tile.rows * tile.channels) * sizeof(float));
   for_chunks(all, [&](int64_t j, int64_t n) {
-    const float* v = widened(tile, tile.v, j, n);
+    const Chunk v = widened(tile, tile.v, j, n);
     int64_t r = 0;
     for (; r + 4 <= tile.rows; r += 4) add_values<Body, 4>(tile, r, v, {j, j + n});
     for (; r < tile.rows; ++r) add_values<Body, 1>(tile, r, v, {j, j + n});
   });
 }
 
+// `Body` for pages of floats, `Pairs` for pages of bytes.
+template <class Body, class Pairs>
+void attend(const AttendTile& tile) {
+  if (tile.type == KvType::Q8_0)
+    attend_bytes<Pairs>(tile);
+  else
+    attend_floats<Body>(tile);
+}
+
 struct Body256 {
   static constexpr int kScoreRows = 2;
   template <int NR>
-  static void scores(const AttendTile& tile, int64_t r, const float* k, int64_t j, int64_t n) {
+  static void scores(const AttendTile& tile, int64_t r, Chunk k, int64_t j, int64_t n) {
     score_rows<NR>(tile, r, k, j, n);
   }
   template <int NR>
-  static void values(const AttendTile& tile, int64_t r, const float* v, int64_t j, int64_t n) {
+  static void values(const AttendTile& tile, int64_t r, Chunk v, int64_t j, int64_t n) {
     value_rows<NR>(tile, r, v, j, n);
   }
 };
@@ -225,7 +185,8 @@ inline void attend_merge(const AttendTile& tile, float* acc_max, float* acc_sum,
 }
 
 inline void add_all(Table& table) {
-  table.attend = attend<Body256>;
+  table.quantize16 = quantize16;
+  table.attend = attend<Body256, Pairs256>;
   table.attend_merge = attend_merge;
 }
 

@@ -78,5 +78,14 @@ struct PanelDot {
   }
 };
 
+// sum + a0 b0 + a1 b1 for pairs of int16.
+struct PairDot {
+  static __m256i add(__m256i sum, __m256i a, __m256i b) {
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
+    PanelDot::keep(sum);
+    return sum;
+  }
+};
+
 }  // namespace
 }  // namespace gemlet::kernels

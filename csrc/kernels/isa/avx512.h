@@ -29,5 +29,10 @@ struct PanelDot {
   }
 };
 
+// sum + a0 b0 + a1 b1 for pairs of int16.
+struct PairDot {
+  static __m256i add(__m256i sum, __m256i a, __m256i b) { return _mm256_dpwssd_epi32(sum, a, b); }
+};
+
 }  // namespace
 }  // namespace gemlet::kernels

@@ -11,6 +11,7 @@ __all__: list[str] = [
     "Sampler",
     "attention",
     "decode",
+    "decode_filled",
     "encode",
     "fixed_exp",
     "fixed_log",
@@ -26,6 +27,7 @@ __all__: list[str] = [
     "row_operation",
     "streams",
     "sum_exp",
+    "time_attention",
     "time_linear",
     "tokenizer_build_seconds",
     "tokenizer_from_arrays",
@@ -65,21 +67,31 @@ class Sampler:
 
 def attention(
     isa: str,
-    q: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
-    k: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
-    v: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    cases: collections.abc.Sequence[
+        tuple[
+            typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+            typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+            typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+            typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+            typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+        ]
+    ],
     kv_heads: typing.SupportsInt | typing.SupportsIndex,
-    begin: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
-    end: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
     scale: typing.SupportsFloat | typing.SupportsIndex,
-    half: bool,
+    kind: str,
     threads: typing.SupportsInt | typing.SupportsIndex = 1,
-) -> numpy.typing.NDArray[numpy.float32]: ...
+) -> list[typing.Any]: ...
 def decode(
     type: str,
     bytes: typing.Annotated[numpy.typing.ArrayLike, numpy.uint8],
     cols: typing.SupportsInt | typing.SupportsIndex,
 ) -> numpy.typing.NDArray[numpy.float32]: ...
+def decode_filled(
+    model: gemlet._core.Model,
+    tokens: typing.SupportsInt | typing.SupportsIndex,
+    steps: typing.SupportsInt | typing.SupportsIndex = 1,
+    seed: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> dict[str, typing.Any]: ...
 def encode(
     type: str, x: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]
 ) -> numpy.typing.NDArray[numpy.uint8]: ...
@@ -145,6 +157,17 @@ def sum_exp(
     isa: str,
     x: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
     max: typing.SupportsFloat | typing.SupportsIndex,
+) -> float: ...
+def time_attention(
+    isa: str,
+    kind: str,
+    kv_heads: typing.SupportsInt | typing.SupportsIndex,
+    group: typing.SupportsInt | typing.SupportsIndex,
+    channels: typing.SupportsInt | typing.SupportsIndex,
+    keys: typing.SupportsInt | typing.SupportsIndex,
+    tokens: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex = 1,
+    repeats: typing.SupportsInt | typing.SupportsIndex = 5,
 ) -> float: ...
 def time_linear(
     isa: str,

@@ -19,6 +19,7 @@ VERBS = {
     "list": "the models on this machine",
     "show": "what a model holds",
     "rm": "remove a pulled model",
+    "plan": "what a model needs, what fits and how fast it will be, before it is loaded",
     "tokenize": "text to token ids and pieces",
     "perplexity": "how well a model expects a text file",
     "doctor": "what this machine offers and what is installed",

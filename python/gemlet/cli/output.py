@@ -8,12 +8,15 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ..results import size_text
+
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Callable, Iterable, Sequence
 
     from ..model import Model
 
+size = size_text
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 
 
@@ -23,7 +26,7 @@ def add_model(parser: ArgumentParser) -> None:
     parser.add_argument("-t", "--threads", type=int, metavar="N", help="threads (default: what this process may use)")
     parser.add_argument("-c", "--context", type=int, metavar="N", help="tokens of prompt and answer together")
     parser.add_argument(
-        "--kv-dtype", choices=("auto", "f32", "f16"), default="auto", help="how keys and values are kept"
+        "--kv-dtype", choices=("auto", "f32", "f16", "q8_0"), default="auto", help="how keys and values are kept"
     )
     parser.add_argument("--compute", choices=("auto", "float32"), default="auto", help="float32: exact and slower")
 
@@ -113,15 +116,6 @@ def bar(fraction: float, width: int = 24) -> str:
     eighths = round(min(max(fraction, 0.0), 1.0) * width * 8)
     full, rest = divmod(eighths, 8)
     return (_BLOCKS[8] * full + (_BLOCKS[rest] if rest else "")).ljust(width)
-
-
-def size(count: float) -> str:
-    """Bytes for people: 1536 -> '1.5 KiB'."""
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.2f} GiB"
 
 
 def progress(label: str, unit: str) -> Callable[[int, int], None]:

@@ -33,6 +33,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--ignore-eos", action="store_true", help="go on past the model's own end")
     add("--special", action="store_true", help="read control tokens written out in the prompt as such")
     add("--logprobs", type=int, metavar="K", help="with --json: log-probabilities and the K best a token")
+    add(
+        "--schema",
+        metavar="JSON",
+        help="the answer is JSON that meets this JSON schema; or the path of a file with one",
+    )
+    add("--regex", metavar="TEXT", help="the answer matches this regular expression")
+    add("--grammar", metavar="FILE", help="the answer fits the Lark grammar in this file")
+    add("--choices", action="append", metavar="TEXT", help="the answer is TEXT, or another one given the same way")
     add("--overflow", choices=("error", "truncate"), default="error", help="a prompt longer than the context")
     add("--timeout", type=float, metavar="S", help="stop after S seconds with what there is")
     add("-q", "--quiet", action="store_true", help="no figures at the end")
@@ -44,6 +52,10 @@ def _prompt(args: Namespace) -> str:
     if args.prompt is None and sys.stdin.isatty():
         raise ValueError("run: no prompt; give one after the model, or pipe one in")
     return output.read_text("-").removesuffix("\n")  # the newline that echo and editors add is not meant
+
+
+def _schema(given: str | None) -> str | None:
+    return given if given is None or given.lstrip().startswith("{") else output.read_text(given)
 
 
 def run(args: Namespace) -> int:
@@ -68,6 +80,10 @@ def run(args: Namespace) -> int:
             stop=args.stop,
             ignore_eos=args.ignore_eos,
             logprobs=args.logprobs,
+            schema=_schema(args.schema),
+            regex=args.regex,
+            grammar=None if args.grammar is None else output.read_text(args.grammar),
+            choices=args.choices,
             overflow=args.overflow,
             timeout=args.timeout,
             progress=lambda done, total: bar(done, total) if total >= _LONG_PROMPT else None,

@@ -1,0 +1,88 @@
+// See inside.h. Every row is wanted, so that every layer sees every token.
+#include "engine/inside.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <string_view>
+
+#include "core/error.h"
+
+namespace gemlet::engine {
+namespace {
+
+std::vector<int64_t> all(int64_t count) {
+  std::vector<int64_t> rows(static_cast<size_t>(count));
+  std::iota(rows.begin(), rows.end(), 0);
+  return rows;
+}
+
+void check_each(const std::vector<int64_t>& given, int64_t end, const char* what) {
+  for (const int64_t n : given)
+    if (n < 0 || n >= end) throw BadArgument(cat("attention: ", what, " ", n, " is none of 0 to ", end - 1));
+}
+
+}  // namespace
+
+RoutingJob::RoutingJob(Engine& engine, std::vector<int32_t> ids, int32_t* experts, float* weights)
+    : ReadJob(engine, std::move(ids)), experts_(experts), weights_(weights) {}
+
+std::vector<int64_t> RoutingJob::wanted(int64_t /*first*/, int64_t count) { return all(count); }
+
+Tap RoutingJob::tap(int64_t first) {
+  return [this, first](const char* name, int layer, Rows<const float> x) {
+    const bool ids_come = std::string_view(name) == "router_experts";
+    if (!ids_come && std::string_view(name) != "router_weights") return;
+    const int64_t at = (layer * static_cast<int64_t>(ids().size()) + first) * x.cols;
+    for (int64_t i = 0; i < x.rows * x.cols; ++i)
+      if (ids_come)
+        experts_[at + i] = static_cast<int32_t>(x.data[i]);
+      else
+        weights_[at + i] = x.data[i];
+  };
+}
+
+AttentionJob::AttentionJob(Engine& engine, std::vector<int32_t> ids, std::vector<int64_t> layers,
+                           std::vector<int64_t> heads, std::vector<int64_t> positions, float* out)
+    : ReadJob(engine, std::move(ids)),
+      layers_(std::move(layers)),
+      heads_(std::move(heads)),
+      positions_(std::move(positions)),
+      out_(out) {
+  const model::Config& c = this->engine().decoder().config();
+  check_each(layers_, static_cast<int64_t>(c.layers.size()), "layer");
+  check_each(positions_, static_cast<int64_t>(this->ids().size()), "position");
+  for (const int64_t layer : layers_) check_each(heads_, c.layers[static_cast<size_t>(layer)].heads, "head");
+}
+
+std::vector<int64_t> AttentionJob::wanted(int64_t /*first*/, int64_t count) { return all(count); }
+
+Tap AttentionJob::tap(int64_t first) {
+  return [this, first](const char* name, int layer, Rows<const float> x) {
+    if (std::string_view(name) != "queries") return;
+    for (size_t slot = 0; slot < layers_.size(); ++slot)
+      if (layers_[slot] == layer) look(slot, first, x);
+  };
+}
+
+// q (T, H C): the finished queries of this block, whose keys are stored already.
+void AttentionJob::look(size_t layer_slot, int64_t first, Rows<const float> q) {
+  const model::Config& c = engine().decoder().config();
+  const model::LayerConfig& l = c.layers[static_cast<size_t>(layers_[layer_slot])];
+  const ops::KvPages pages = cache().pages(static_cast<size_t>(l.kv_source));
+  const auto total = static_cast<int64_t>(ids().size());
+  for (size_t h = 0; h < heads_.size(); ++h)
+    for (size_t p = 0; p < positions_.size(); ++p) {
+      const int64_t position = positions_[p], row = position - first;
+      if (row < 0 || row >= q.rows) continue;
+      const int64_t begin = l.sliding ? std::max<int64_t>(0, position - c.window + 1) : 0;
+      const auto slot = static_cast<int64_t>((layer_slot * heads_.size() + h) * positions_.size() + p);
+      float* weights = out_ + slot * total;
+      std::fill(weights, weights + total, 0.0F);
+      const int64_t kv_head = heads_[h] / (l.heads / l.kv_heads);
+      ops::attention_weights(engine().on(), q.row(row) + heads_[h] * l.channels, pages, kv_head, begin, position + 1,
+                             c.attention_scale, weights);
+    }
+}
+
+}  // namespace gemlet::engine

@@ -1,0 +1,203 @@
+// One tile of attention over Q8_0 pages: bytes are widened to int16 and multiplied with int16 queries and weights, pairs of
+// products adding up in 32 bits; each block of 32 products, or of 64 keys, becomes float once. A set gives `Pairs`: one
+// vector of such sums.
+// Zen 3: vpmaddwd 2 a cycle, so 32 multiply-adds a cycle, twice what float32 does.
+#pragma once
+
+#include "kernels/attend/byte_page.h"
+#include "kernels/attend/tile_x256.h"
+
+namespace gemlet::kernels {
+namespace {
+
+constexpr int kValueRows = 4;  // share the widening of a value
+
+inline float quantize16(const float* x, int64_t n, int16_t* q) {
+  const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF));
+  __m256i most = _mm256_setzero_si256();  // as integers, so that NaN is the largest
+  for (int64_t i = 0; i < n; i += 8)
+    most = _mm256_max_epi32(most, _mm256_castps_si256(_mm256_and_ps(_mm256_loadu_ps(x + i), magnitude)));
+  alignas(32) int32_t lanes[8];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), most);
+  int32_t bits = 0;
+  for (const int32_t lane : lanes) bits = lane > bits ? lane : bits;
+  float top = 0;
+  std::memcpy(&top, &bits, 4);
+  const bool finite = bits < 0x7F800000, some = finite && top >= kLeastWeight;
+  if (!some) {
+    std::memset(q, 0, static_cast<size_t>(n) * sizeof(int16_t));
+    return finite ? 0.0F : __builtin_nanf("");
+  }
+  const __m256 to_integer = _mm256_set1_ps(32767.0F / top);
+  for (int64_t i = 0; i < n; i += 8) {
+    const __m256i wide = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + i), to_integer));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(q + i),
+                     _mm_packs_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1)));
+  }
+  return top / 32767.0F;
+}
+
+// Scores of NR rows from r on against the 16 keys of a group.
+template <class P, int NR>
+void score_group(const AttendTile& tile, int64_t r, const uint8_t* group, float* scores) {
+  constexpr int kVectors = kGroupKeys / P::kLanes;
+  typename P::Floats sums[NR][kVectors];
+  for (int i = 0; i < NR; ++i)
+    for (int h = 0; h < kVectors; ++h) sums[i][h] = P::zero();
+  for (int64_t b = 0; b < tile.channels / kBlock; ++b) {
+    const uint8_t* block = group + b * kKeyBlock;
+    const int16_t* q = tile.q16 + r * tile.channels + b * kBlock;
+    typename P::Integers dot[NR][kVectors];
+#pragma GCC unroll 16
+    for (int pair = 0; pair < kBlock / 2; ++pair) {
+      typename P::Integers key[kVectors];
+#pragma GCC unroll 2
+      for (int h = 0; h < kVectors; ++h) key[h] = P::widen(block + kKeyScales + (pair * kVectors + h) * 2 * P::kLanes);
+#pragma GCC unroll 8
+      for (int i = 0; i < NR; ++i) {
+        const typename P::Integers two = P::broadcast(q + i * tile.channels + 2 * pair);
+#pragma GCC unroll 2
+        for (int h = 0; h < kVectors; ++h)
+          dot[i][h] = pair == 0 ? P::multiply(key[h], two) : P::add(dot[i][h], key[h], two);
+      }
+    }
+    for (int h = 0; h < kVectors; ++h) {
+      const typename P::Floats scale = P::halves(block + h * 2 * P::kLanes);
+      for (int i = 0; i < NR; ++i) sums[i][h] = P::fma(P::to_float(dot[i][h]), scale, sums[i][h]);
+    }
+  }
+  for (int i = 0; i < NR; ++i)
+    for (int h = 0; h < kVectors; ++h)
+      P::store_times(sums[i][h], tile.q_scale[r + i] * tile.scale, scores + i * kTileKeys + h * P::kLanes);
+}
+
+// The weights of one row times the scales of one block of values, as int16 by the largest of them. Returns what one unit
+// stands for. `kAll`: the row sees every key of the page; else the scale of a key with weight 0 may be anything.
+template <bool kAll>
+float quantize_weights(const float* weights, const float* scales, int16_t* out) {
+  __m256 w[kPageKeys / 8];
+  __m256i most = _mm256_setzero_si256();
+#pragma GCC unroll 8
+  for (int i = 0; i < kPageKeys / 8; ++i) {
+    const __m256 p = _mm256_loadu_ps(weights + 8 * i);
+    w[i] = _mm256_mul_ps(p, _mm256_loadu_ps(scales + 8 * i));
+    if (!kAll) w[i] = _mm256_and_ps(w[i], _mm256_cmp_ps(p, _mm256_setzero_ps(), _CMP_NEQ_OQ));
+    most = _mm256_max_epi32(most, _mm256_castps_si256(w[i]));  // none is negative; NaN is the largest
+  }
+  __m128i top = _mm_max_epi32(_mm256_castsi256_si128(most), _mm256_extracti128_si256(most, 1));
+  top = _mm_max_epi32(top, _mm_unpackhi_epi64(top, top));
+  top = _mm_max_epi32(top, _mm_shuffle_epi32(top, 1));
+  const float largest = _mm_cvtss_f32(_mm_castsi128_ps(top));
+  if (largest < kLeastWeight) {
+    std::memset(out, 0, kPageKeys * sizeof(int16_t));
+    return 0;
+  }
+  const __m256 to_integer = _mm256_set1_ps(32767.0F / largest);
+#pragma GCC unroll 4
+  for (int i = 0; i < kPageKeys / 8; i += 2) {
+    const __m256i packed = _mm256_packs_epi32(_mm256_cvtps_epi32(_mm256_mul_ps(w[i], to_integer)),
+                                              _mm256_cvtps_epi32(_mm256_mul_ps(w[i + 1], to_integer)));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(out + 8 * i), _mm256_permute4x64_epi64(packed, 0xD8));
+  }
+  return largest * (1.0F / 32767.0F);
+}
+
+// out (NR rows, 32 channels) += weights x one block of values, for the key pairs [first, last) of a page.
+template <class P, int NR>
+void value_block(const uint8_t* values, const int16_t (*weights)[kPageKeys], const float* factor, int64_t first,
+                 int64_t last, float* out, int64_t ld) {
+  constexpr int kVectors = 2;
+  for (int c = 0; c < kBlock; c += kVectors * P::kLanes) {
+    typename P::Integers dot[NR][kVectors];
+    for (int i = 0; i < NR; ++i)
+      for (int h = 0; h < kVectors; ++h) dot[i][h] = P::none();
+    for (int64_t pair = first; pair < last; ++pair) {
+      typename P::Integers value[kVectors];
+#pragma GCC unroll 2
+      for (int h = 0; h < kVectors; ++h) value[h] = P::widen(values + pair * kBlock * 2 + (c + h * P::kLanes) * 2);
+#pragma GCC unroll 4
+      for (int i = 0; i < NR; ++i) {
+        const typename P::Integers two = P::broadcast(weights[i] + 2 * pair);
+#pragma GCC unroll 2
+        for (int h = 0; h < kVectors; ++h) dot[i][h] = P::add(dot[i][h], value[h], two);
+      }
+    }
+    for (int i = 0; i < NR; ++i)
+      for (int h = 0; h < kVectors; ++h) P::add_times(dot[i][h], factor[i], out + i * ld + c + h * P::kLanes);
+  }
+}
+
+// Adds one block of a page of values, keys [at, at + kPageKeys) of the tile, to rows [r, r + NR).
+template <class P, int NR>
+void add_value_block(const AttendTile& tile, int64_t r, const uint8_t* block, const float* scales, int64_t at, Span all,
+                     float* out) {
+  alignas(32) int16_t weights[NR][kPageKeys];
+  float factor[NR];
+  for (int i = 0; i < NR; ++i) {
+    const float* p = tile.scores + (r + i) * kTileKeys + at;
+    const Span own = visible(tile, r + i);
+    const bool sees_all = own.begin <= at && own.end >= at + kPageKeys;
+    factor[i] =
+        sees_all ? quantize_weights<true>(p, scales, weights[i]) : quantize_weights<false>(p, scales, weights[i]);
+  }
+  value_block<P, NR>(block + kValueScales, weights, factor, (all.begin - at) / 2, (all.end - at + 1) / 2,
+                     out + r * tile.channels, tile.channels);
+}
+
+template <class P>
+void attend_bytes(const AttendTile& tile) {
+  const int64_t blocks = tile.channels / kBlock;
+  const Span all = visible_to_any(tile, 0, tile.rows);
+  for (int64_t j = all.begin / kGroupKeys * kGroupKeys; j < all.end; j += kGroupKeys) {
+    const auto* page = static_cast<const uint8_t*>(tile.k[j / kPageKeys]);
+    const uint8_t* group = page + j % kPageKeys / kGroupKeys * blocks * kKeyBlock;
+    int64_t r = 0;
+    for (; r + P::kScoreRows <= tile.rows; r += P::kScoreRows)
+      score_group<P, P::kScoreRows>(tile, r, group, tile.scores + r * kTileKeys + j);
+    for (; r < tile.rows; ++r) score_group<P, 1>(tile, r, group, tile.scores + r * kTileKeys + j);
+  }
+  for (int64_t r = 0; r < tile.rows; ++r) softmax_row(tile, r);
+  std::memset(tile.out, 0, static_cast<size_t>(tile.rows * tile.channels) * sizeof(float));
+  for (int64_t at = all.begin / kPageKeys * kPageKeys; at < all.end; at += kPageKeys) {
+    const auto* page = static_cast<const uint8_t*>(tile.v[at / kPageKeys]);
+    const Span here = common(all, {at, at + kPageKeys});
+    for (int64_t b = 0; b < blocks; ++b) {
+      const uint8_t* block = page + b * kValueBlock;
+      alignas(32) float scales[kPageKeys];
+      for (int64_t i = 0; i < kPageKeys; i += 8) _mm256_store_ps(scales + i, _mm256_cvtph_ps(load16(block + 2 * i)));
+      int64_t r = 0;
+      for (; r + kValueRows <= tile.rows; r += kValueRows)
+        add_value_block<P, kValueRows>(tile, r, block, scales, at, here, tile.out + b * kBlock);
+      for (; r < tile.rows; ++r) add_value_block<P, 1>(tile, r, block, scales, at, here, tile.out + b * kBlock);
+    }
+  }
+}
+
+// Eight lanes of 32 bits; a set says how pairs of products are added (`PairDot` in its isa header).
+struct Pairs256 {
+  using Integers = __m256i;
+  using Floats = __m256;
+  static constexpr int kLanes = 8, kScoreRows = 4;
+  static __m256i none() { return _mm256_setzero_si256(); }
+  static __m256 zero() { return _mm256_setzero_ps(); }
+  static __m256i widen(const uint8_t* bytes) { return _mm256_cvtepi8_epi16(load16(bytes)); }
+  static __m256i broadcast(const int16_t* pair) {
+    int two = 0;
+    std::memcpy(&two, pair, 4);
+    return _mm256_set1_epi32(two);
+  }
+  static __m256i multiply(__m256i a, __m256i b) { return _mm256_madd_epi16(a, b); }
+  static __m256i add(__m256i sum, __m256i a, __m256i b) { return PairDot::add(sum, a, b); }
+  static __m256 to_float(__m256i v) { return _mm256_cvtepi32_ps(v); }
+  static __m256 halves(const uint8_t* p) { return _mm256_cvtph_ps(load16(p)); }
+  static __m256 fma(__m256 a, __m256 b, __m256 c) { return _mm256_fmadd_ps(a, b, c); }
+  static void store_times(__m256 v, float factor, float* out) {
+    _mm256_storeu_ps(out, _mm256_mul_ps(v, _mm256_set1_ps(factor)));
+  }
+  static void add_times(__m256i v, float factor, float* out) {
+    _mm256_storeu_ps(out, _mm256_fmadd_ps(_mm256_cvtepi32_ps(v), _mm256_set1_ps(factor), _mm256_loadu_ps(out)));
+  }
+};
+
+}  // namespace
+}  // namespace gemlet::kernels
