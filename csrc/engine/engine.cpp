@@ -78,6 +78,30 @@ Engine::Engine(const std::string& path, const LoadOptions& options)
   if (end_ids_.empty()) warnings_.push_back("the file names no end token: a generation ends at max_tokens only");
   kv_type_ = choose_kv(options.kv_dtype, decoder_->weights());
   context_ = choose_context(options.context, decoder_->config().context);
+  choose_draft();
+}
+
+void Engine::choose_draft() {
+  const auto open = [this](const std::string& path) {
+    auto file = std::make_shared<const formats::Gguf>(formats::Gguf::open(path));
+    drafter_ = std::make_unique<const model::Drafter>(model::checkpoint_of(std::move(file)), *decoder_);
+    draft_kind_ = DraftKind::Assistant;
+  };
+  if (options_.draft == "off") return;
+  draft_kind_ = DraftKind::Lookup;
+  if (options_.draft == "lookup") return;
+  if (options_.draft != "auto") return open(options_.draft);
+  std::string reason;
+  for (const std::string& path : options_.drafters) {
+    try {
+      return open(path);
+    } catch (const Error& e) {
+      if (reason.empty()) reason = e.what();
+    }
+  }
+  if (!reason.empty())
+    warnings_.push_back(
+        cat("a drafter lies beside the model, but cannot be used, so drafts come from the text: ", reason));
 }
 
 void Engine::check_ids(const std::vector<int32_t>& ids) const {
@@ -93,7 +117,8 @@ void Engine::check_ids(const std::vector<int32_t>& ids) const {
 }
 
 void Engine::note_scratch() {
-  scratch_bytes = static_cast<int64_t>(state_.bytes() + on_.bytes() + logits_.bytes() + gathered_.bytes());
+  scratch_bytes =
+      static_cast<int64_t>(state_.bytes() + on_.bytes() + logits_.bytes() + gathered_.bytes() + draft_state_.bytes());
 }
 
 }  // namespace gemlet::engine

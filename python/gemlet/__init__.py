@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .results import (
         Chunk,
         Decision,
+        Draft,
         Generation,
         Perplexity,
         Plan,
@@ -76,6 +77,7 @@ _HOME = {
         (
             "Chunk",
             "Decision",
+            "Draft",
             "Generation",
             "Perplexity",
             "Plan",
@@ -100,6 +102,7 @@ __all__ = [
     "Chunk",
     "ContextOverflow",
     "Decision",
+    "Draft",
     "GemletError",
     "GenerateOptions",
     "Generation",

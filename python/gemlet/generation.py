@@ -13,7 +13,7 @@ import numpy as np
 
 from . import _core
 from .errors import ContextOverflow
-from .results import Chunk, Generation, Timings, TokenLogprob, TopToken, Usage
+from .results import Chunk, Draft, Generation, Timings, TokenLogprob, TopToken, Usage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -161,7 +161,12 @@ class GenerationStream:
         return self._tokenizer.piece(token, True).decode("utf-8", "replace")
 
     def _finish(self, step: dict[str, Any]) -> None:
-        usage = Usage(step["prompt_tokens"], step["completion_tokens"], step.get("cached_tokens", 0))
+        usage = Usage(
+            step["prompt_tokens"],
+            step["completion_tokens"],
+            step.get("cached_tokens", 0),
+            Draft(*step.get("draft", ())),
+        )
         reason: str = step["finish_reason"]
         if reason == "length" and self._cut:
             self._warnings.append(

@@ -13,25 +13,47 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+class Draft(NamedTuple):
+    """Tokens guessed ahead and how many came true. Guesses change no token: each true one saves a step.
+
+    kind: "assistant" (the model's drafter), "lookup" (from the text itself), or "off".
+    """
+
+    kind: str = "off"
+    drafted: int = 0
+    accepted: int = 0
+
+    @property
+    def rate(self) -> float:
+        """The share of guesses that came true, 0 where none were made."""
+        return self.accepted / self.drafted if self.drafted else 0.0
+
+    def as_dict(self) -> dict[str, object]:
+        """The three fields and the rate under their own names, for JSON."""
+        return {**self._asdict(), "rate": self.rate}
+
+
 class Usage(NamedTuple):
     """How many tokens a call read and wrote; `cached_tokens` of the prompt were not computed again."""
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    draft: Draft = Draft()
 
     @property
     def total_tokens(self) -> int:
         """Prompt and completion together."""
         return self.prompt_tokens + self.completion_tokens
 
-    def as_dict(self) -> dict[str, int]:
-        """The four counts under their own names, for JSON."""
+    def as_dict(self) -> dict[str, object]:
+        """The four counts and the drafts under their own names, for JSON."""
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.total_tokens,
             "cached_tokens": self.cached_tokens,
+            "draft": self.draft.as_dict(),
         }
 
 

@@ -292,9 +292,7 @@ class ChatMethods:
             call=call,
             tools=[tool["function"]["name"] for tool in declared] if may_call else None,
         )
-        if options.constrained and may_call and declared:
-            raise ValueError("chat: tools and a constraint on the answer exclude each other; pass tool_choice='none'")
-        after = tokens.closes_channel if prompt.in_thinking or (think and options.constrained) else None
+        after = tokens.closes_channel if prompt.in_thinking else None
         return ChatStream(self._begin(prompt.ids, options, [], after), parser, stop, prompt.warnings)
 
     def _fitted(self, messages: Messages, options: GenerateOptions, **given: Any) -> Prompt:
