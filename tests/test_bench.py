@@ -9,7 +9,12 @@ from gemlet import bench
 
 class Known:
     name, isa, threads = "known", "scalar", 3
-    info = {"madds_per_token": 1000, "madds_head": 5000, "bytes_per_token": 2000}  # noqa: RUF012
+    info = {  # noqa: RUF012
+        "madds_per_token": 1000,
+        "madds_per_prompt_token": 600,
+        "madds_head": 5000,
+        "bytes_per_token": 2000,
+    }
 
 
 def test_fractions_count_what_was_executed():
@@ -19,7 +24,7 @@ def test_fractions_count_what_was_executed():
     assert report["prefill"] == {
         "tokens": 10,
         "tok_s": 200.0,
-        "limit_fraction": pytest.approx(200 * 2 * (1000 + 500) / 1e6),
+        "limit_fraction": pytest.approx(200 * 2 * (0.9 * 600 + 100 + 500) / 1e6),
     }
     assert report["decode"] == {"tokens": 5, "tok_s": 50.0, "limit_fraction": pytest.approx(50 * 2000 / 1e6)}
     assert (report["load_s"], report["threads"], report["limits"]) == (0.25, 3, limits)

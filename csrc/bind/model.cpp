@@ -40,10 +40,10 @@ py::dict info(const Engine& e) {
   size_t file_bytes = 0;
   for (const auto& file : e.decoder().file().files()) file_bytes += file->size();
   d["file_bytes"] = file_bytes, d["parameters"] = w.parameters;
-  d["bytes_per_token"] = w.bytes_per_token(), d["madds_per_token"] = w.madds_per_token();
-  d["madds_head"] = w.madds_head(), d["end_ids"] = e.end_ids(), d["warnings"] = e.warnings();
-  const formats::Value* file_type = e.decoder().file().find("general.file_type");
-  d["file_type"] = file_type != nullptr ? file_type->as_int() : std::nullopt;
+  const model::TokenCost cost = model::token_cost(w, c);
+  d["bytes_per_token"] = cost.bytes, d["madds_per_token"] = cost.madds, d["madds_per_prompt_token"] = cost.madds_prompt;
+  d["madds_head"] = cost.madds_head, d["end_ids"] = e.end_ids(), d["warnings"] = e.warnings();
+  d["suppress_ids"] = c.suppress, d["file_type"] = e.decoder().file().file_type();
   return d;
 }
 
@@ -51,7 +51,7 @@ py::dict memory(const Engine& e) {
   py::dict d;
   size_t file_bytes = 0;
   for (const auto& file : e.decoder().file().files()) file_bytes += file->size();
-  d["weights_file"] = file_bytes, d["kv_cache"] = e.cache_bytes.load(), d["activations"] = e.scratch_bytes.load();
+  d["weights_file"] = file_bytes, d["kv_cache"] = e.cache_bytes(), d["activations"] = e.scratch_bytes.load();
   return d;
 }
 

@@ -152,8 +152,8 @@ py::array_t<float> attention(const std::string& isa, const In<float>& q, const I
           std::copy(from, from + channels, reinterpret_cast<float*>(to));
       }
   py::array_t<float> y = out<float>({queries.rows, queries.cols});
-  ops::attention(on, queries, {k_pages.data(), v_pages.data(), half, kv_heads, channels}, begin.data(), end.data(),
-                 scale, rows_of(y));
+  ops::attention(on, queries, {k_pages.data(), v_pages.data(), half, kv_heads, channels, channels}, begin.data(),
+                 end.data(), scale, rows_of(y));
   return y;
 }
 

@@ -36,12 +36,20 @@ int64_t choose_context(int64_t wanted, int64_t trained) {
   return wanted > 0 ? wanted : trained;
 }
 
-// The model's own end token, and the one that closes a turn in instruction-tuned models.
+// The model's own end token, and those that close a turn or ask for a tool's answer in instruction-tuned models. `</s>`
+// ends nothing: in these vocabularies it is an HTML tag.
 std::vector<int32_t> find_end_ids(const text::Tokenizer& tokenizer) {
   std::vector<int32_t> ids;
-  if (tokenizer.vocabulary().eos >= 0) ids.push_back(tokenizer.vocabulary().eos);
-  const int32_t turn = tokenizer.find("<end_of_turn>");
-  if (turn >= 0 && tokenizer.kind(turn) == text::PieceKind::Control) ids.push_back(turn);
+  const auto add = [&](int32_t id) {
+    if (id >= 0 && std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
+  };
+  add(tokenizer.vocabulary().eos);
+  for (const char* piece : {"<eos>", "<end_of_turn>", "<turn|>", "<|tool_response>"}) {
+    const int32_t id = tokenizer.find(piece);
+    if (id < 0) continue;
+    const text::PieceKind kind = tokenizer.kind(id);
+    if (kind == text::PieceKind::Control || kind == text::PieceKind::UserDefined) add(id);
+  }
   return ids;
 }
 
@@ -53,7 +61,7 @@ Engine::Engine(const std::string& path, const LoadOptions& options)
       on_(kernels::active(), team_, choose_float(options.compute)) {
   if (options.block < 0) throw BadArgument(cat("block: expected 0 or more tokens, got ", options.block));
   auto file = std::make_shared<const formats::Gguf>(formats::Gguf::open(path));
-  decoder_ = std::make_shared<const model::Decoder>(file);
+  decoder_ = std::make_shared<const model::Decoder>(model::checkpoint_of(file));
   tokenizer_ = tokenizer_of(vocabulary_from(file));
   const auto pieces = static_cast<int64_t>(tokenizer_->vocabulary().pieces.size());
   if (pieces > decoder_->config().vocabulary)

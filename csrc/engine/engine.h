@@ -49,13 +49,12 @@ class Engine {
   ops::Context& on() { return on_; }
   model::State& state() { return state_; }
   Buffer<float>& logits() { return logits_; }
-  model::KvCache new_cache() const { return model::KvCache(decoder_->config(), kv_type_); }
+  model::KvCache new_cache() const { return {decoder_->config(), kv_type_, cache_bytes_}; }
 
   // Throws BadArgument naming the first id outside the vocabulary, ContextOverflow where they do not fit.
   void check_ids(const std::vector<int32_t>& ids) const;
 
-  // Bytes of caches now in use, counted by the jobs.
-  std::atomic<int64_t> cache_bytes{0};
+  int64_t cache_bytes() const { return *cache_bytes_; }  // of all pages of keys and values alive
   std::atomic<int64_t> scratch_bytes{0};
   void note_scratch();  // on the engine's thread, after a step
 
@@ -67,6 +66,7 @@ class Engine {
   std::vector<std::string> warnings_;
   model::KvType kv_type_ = model::KvType::F16;
   int64_t context_ = 0;
+  model::KvCache::Counter cache_bytes_ = std::make_shared<std::atomic<int64_t>>(0);
   Team team_;
   ops::Context on_;
   model::State state_;

@@ -14,17 +14,13 @@ ReadJob::ReadJob(Engine& engine, std::vector<int32_t> ids)
   engine_.check_ids(ids_);
 }
 
-ReadJob::~ReadJob() { engine_.cache_bytes -= counted_; }
-
 bool ReadJob::step() {
   const int64_t first = cache_.length(), total = static_cast<int64_t>(ids_.size());
   const int64_t count = std::min(engine_.block(), total - first);
   engine_.on().team.region([&] {
-    take(first, engine_.decoder().forward(engine_.on(), ids_.data() + first, count, wanted(first, count), cache_,
+    take(first, engine_.decoder().forward(engine_.on(), {{&cache_, ids_.data() + first, count, wanted(first, count)}},
                                           engine_.state(), tap(first)));
   });
-  engine_.cache_bytes += static_cast<int64_t>(cache_.bytes()) - counted_;
-  counted_ = static_cast<int64_t>(cache_.bytes());
   engine_.note_scratch();
   return cache_.length() == total;
 }

@@ -14,7 +14,6 @@ namespace gemlet::engine {
 class ReadJob : public Job {
  public:
   ReadJob(Engine& engine, std::vector<int32_t> ids);
-  ~ReadJob() override;
 
  protected:
   bool step() final;
@@ -30,7 +29,6 @@ class ReadJob : public Job {
   Engine& engine_;
   std::vector<int32_t> ids_;
   model::KvCache cache_;
-  int64_t counted_ = 0;  // cache bytes reported to the engine
 };
 
 // out (positions, V): logits of the given positions (ascending order is not needed). out must stay until the job ends.

@@ -28,8 +28,6 @@ GenerateJob::GenerateJob(Engine& engine, std::vector<int32_t> ids, GenerateOptio
   sampler_.see_prompt(prompt_.data(), prompt_.size());
 }
 
-GenerateJob::~GenerateJob() { engine_.cache_bytes -= counted_; }
-
 bool GenerateJob::next(int milliseconds, Event& event) {
   std::unique_lock<std::mutex> lock(events_mutex_);
   events_changed_.wait_for(lock, std::chrono::milliseconds(milliseconds),
@@ -57,8 +55,9 @@ bool GenerateJob::step() {
   }
   const sampling::Choice choice = sampler_.sample(logits_.data());
   if (accept(choice)) return true;
-  engine_.on().team.region(
-      [&] { compute_logits(engine_.decoder().forward(engine_.on(), &choice.id, 1, {0}, cache_, engine_.state())); });
+  engine_.on().team.region([&] {
+    compute_logits(engine_.decoder().forward(engine_.on(), {{&cache_, &choice.id, 1, {0}}}, engine_.state()));
+  });
   return false;
 }
 
@@ -69,11 +68,11 @@ void GenerateJob::read_block() {
     const bool is_last = first + count == total;
     const std::vector<int64_t> wanted = is_last ? std::vector<int64_t>{count - 1} : std::vector<int64_t>{};
     const Rows<const float> h =
-        engine_.decoder().forward(engine_.on(), prompt_.data() + first, count, wanted, cache_, engine_.state());
+        engine_.decoder().forward(engine_.on(), {{&cache_, prompt_.data() + first, count, wanted}}, engine_.state());
     if (is_last) compute_logits(h);
   });
   if (cache_.length() < total) {
-    count_memory();
+    engine_.note_scratch();
     Event event;
     event.kind = Event::Kind::Prefill;
     event.done = cache_.length(), event.total = total;
@@ -89,12 +88,6 @@ void GenerateJob::compute_logits(Rows<const float> h) {
   const int64_t v = engine_.decoder().config().vocabulary;
   logits_.resize(static_cast<size_t>(v));
   engine_.decoder().head(engine_.on(), h, {logits_.data(), 1, v}, engine_.state());
-  count_memory();
-}
-
-void GenerateJob::count_memory() {
-  engine_.cache_bytes += static_cast<int64_t>(cache_.bytes()) - counted_;
-  counted_ = static_cast<int64_t>(cache_.bytes());
   engine_.note_scratch();
 }
 

@@ -38,7 +38,6 @@ class GenerateJob final : public Job {
  public:
   // Throws BadArgument, ContextOverflow.
   GenerateJob(Engine& engine, std::vector<int32_t> ids, GenerateOptions options);
-  ~GenerateJob() override;
 
   // The next event, waiting at most this long; false: none yet. Throws what the engine threw.
   bool next(int milliseconds, Event& event);
@@ -52,14 +51,12 @@ class GenerateJob final : public Job {
   void compute_logits(Rows<const float> h);
   void push(Event event);
   void end(const std::string& reason);
-  void count_memory();
 
   Engine& engine_;
   std::vector<int32_t> prompt_;
   GenerateOptions options_;
   sampling::Sampler sampler_;
   model::KvCache cache_;
-  int64_t counted_ = 0;
   text::Utf8Stream utf8_;
   StopText stop_;
   std::vector<float> logits_;  // (V) of the last token, kept while other jobs run

@@ -5,21 +5,22 @@
 #include <string>
 #include <vector>
 
-#include "formats/gguf.h"
-
 namespace gemlet::model {
 
-// T new tokens, S cached tokens, D width, H heads, K key/value heads, C channels per head, F feed-forward, V vocabulary.
+// T new tokens, S cached tokens, D width, H heads, K key/value heads, C channels per head, F feed-forward, E experts,
+// L layers, P per-layer channels, V vocabulary.
 struct LayerConfig {
-  bool sliding = false;  // sees `window` keys including its own; otherwise all before it
-  int64_t heads = 0;     // H
-  int64_t kv_heads = 0;  // K
-  int64_t channels = 0;  // C
-  int64_t ffn = 0;       // F
+  bool sliding = false;          // sees `window` keys including its own; otherwise all before it
+  int64_t heads = 0;             // H
+  int64_t kv_heads = 0;          // K
+  int64_t channels = 0;          // C
+  int64_t ffn = 0;               // F
+  int64_t kv_source = 0;         // the layer whose keys and values it reads: itself, or an earlier one of its kind
+  bool keys_are_values = false;  // no v_proj: values are k_proj's products, before the key norm
 };
 
 struct Config {
-  std::string architecture;  // "gemma3"
+  std::string architecture;  // "gemma3", "gemma4"
   std::string name;
   int64_t width = 0;       // D
   int64_t vocabulary = 0;  // V
@@ -28,12 +29,26 @@ struct Config {
   float eps = 1e-6F;
   float embedding_scale = 1;  // sqrt(D)
   float attention_scale = 1;
-  float logit_cap = 0;  // 0: none
+  float logit_cap = 0;      // 0: none
+  bool value_norm = false;  // values are normed, without a weight
+  int64_t per_layer = 0;    // P; 0: no per-layer embeddings
+  int64_t experts = 0;      // E; 0: no mixture
+  int64_t experts_used = 0;
+  int64_t expert_ffn = 0;  // F of one expert
   std::vector<LayerConfig> layers;
-  std::vector<float> rope_sliding, rope_full;  // frequencies (C / 2)
+  std::vector<float> rope_sliding, rope_full;  // frequencies (C / 2); 0 does not turn
+  std::vector<int32_t> suppress;               // ids never sampled
 
-  // From GGUF metadata. Throws UnsupportedModel (architecture), BadFile (missing or impossible numbers).
-  static Config from(const formats::Gguf& file);
+  // The last layer with keys and values of its own: what it and later layers make of a token, no other token sees.
+  size_t last_owner() const;
+  // Fills kv_source: the last `shared` layers read the last earlier layer of their kind. Throws BadFile starting with
+  // `where` if there is none, or it has other heads.
+  void share_keys(int64_t shared, const std::string& where);
+  // Throws BadFile starting with `where` for numbers that contradict each other.
+  void check(const std::string& where) const;
 };
+
+// base^(-2 d / C) / factor for d < C / 2, rounded to float32 as the reference stores it; 0 from pair `turning` on.
+std::vector<float> rope_frequencies(double base, int64_t channels, double factor, int64_t turning);
 
 }  // namespace gemlet::model

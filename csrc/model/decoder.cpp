@@ -1,14 +1,17 @@
-// Gemma 3's text model, in the order the reference tells it (transformers, models/gemma3/modeling_gemma3.py).
-// Letters: T new tokens, S cached tokens, D width, H heads, K key/value heads, C channels per head, F feed-forward,
-// V vocabulary. Norm weights in GGUF already hold the reference's 1 + w.
+// The text model of Gemma 3 and 4, in the order the reference tells it (transformers, models/gemma4/modeling_gemma4.py
+// and models/gemma3/modeling_gemma3.py). Letters: T new tokens, S cached tokens, W wanted rows, D width, H heads, K key/
+// value heads, C channels per head, F feed-forward, L layers, P per-layer channels, V vocabulary.
 #include "model/decoder.h"
 
 #include <algorithm>
 #include <cstring>
-#include <numeric>
 
 namespace gemlet::model {
 namespace {
+
+Rows<float> part(Rows<float> rows, const State::Span& span) {
+  return {rows.row(span.first), span.count, rows.cols, rows.stride};
+}
 
 // Where the rows stand and which keys they see, [begin, end), for each kind of layer; and their rotations.
 void place(ops::Context& on, const Config& c, State& s) {
@@ -23,102 +26,168 @@ void place(ops::Context& on, const Config& c, State& s) {
   s.rope_full.fill(on, c.rope_full, s.positions.data(), count);
 }
 
-// From here on only rows `wanted` of x and h go on.
-void narrow(ops::Context& on, const Config& c, const std::vector<int64_t>& wanted, State& s, Rows<float>& x,
-            Rows<float>& h) {
-  std::vector<int64_t> positions;
-  for (size_t r = 0; r < wanted.size(); ++r) {
-    const auto to = static_cast<int64_t>(r);
-    std::memmove(x.row(to), x.row(wanted[r]), static_cast<size_t>(x.cols) * sizeof(float));
-    std::memmove(h.row(to), h.row(wanted[r]), static_cast<size_t>(h.cols) * sizeof(float));
-    positions.push_back(s.positions[static_cast<size_t>(wanted[r])]);
+// The pieces' tokens, one below the other. Returns T.
+int64_t stack(const std::vector<Piece>& pieces, State& s) {
+  s.spans.clear(), s.ids.clear(), s.positions.clear();
+  for (const Piece& piece : pieces) {
+    piece.kv->extend(piece.count);
+    s.spans.push_back({piece.kv, static_cast<int64_t>(s.ids.size()), piece.count});
+    s.ids.insert(s.ids.end(), piece.ids, piece.ids + piece.count);
+    for (int64_t t = 0; t < piece.count; ++t) s.positions.push_back(piece.kv->length() + t);
   }
-  x.rows = h.rows = static_cast<int64_t>(wanted.size());
-  s.positions = std::move(positions);
-  place(on, c, s);
+  return static_cast<int64_t>(s.ids.size());
 }
 
-// k, v = k_norm(k_proj(h)) rotated, v_proj(h), into the cache; with them, where q is given, q = q_proj(h).
-void keys_and_values(ops::Context& on, const Config& c, size_t index, const Layer& l, KvCache& kv, State& s,
-                     Rows<const float> h, const Rows<float>* q) {
+// From here on only the W wanted rows of x and h go on. Returns W.
+int64_t narrow(ops::Context& on, const Config& c, const std::vector<Piece>& pieces, State& s, Rows<float>& x,
+               Rows<float>& h) {
+  int64_t to = 0;
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const int64_t first = s.spans[i].first;
+    s.spans[i].first = to, s.spans[i].count = static_cast<int64_t>(pieces[i].wanted.size());
+    for (const int64_t row : pieces[i].wanted) {
+      std::memmove(x.row(to), x.row(first + row), static_cast<size_t>(x.cols) * sizeof(float));
+      std::memmove(h.row(to), h.row(first + row), static_cast<size_t>(h.cols) * sizeof(float));
+      s.positions[static_cast<size_t>(to)] = s.positions[static_cast<size_t>(first + row)];
+      s.ids[static_cast<size_t>(to)] = s.ids[static_cast<size_t>(first + row)];
+      ++to;
+    }
+  }
+  x.rows = h.rows = to;
+  s.positions.resize(static_cast<size_t>(to)), s.ids.resize(static_cast<size_t>(to));
+  place(on, c, s);
+  return to;
+}
+
+// k, v = k_norm(k_proj(h)) rotated, v_norm(v_proj(h)), into the caches; with them, where q is given, q = q_proj(h).
+void keys_and_values(ops::Context& on, const Config& c, size_t index, const Layer& l, State& s, Rows<const float> h,
+                     const Rows<float>* q) {
   const LayerConfig& size = c.layers[index];
   const Rows<float> k = s.k.rows(h.rows, size.kv_heads * size.channels);
   const Rows<float> v = s.v.rows(h.rows, size.kv_heads * size.channels);
-  if (q != nullptr)
-    ops::linear(on, h, {{&l.attn_q, *q}, {&l.attn_k, k}, {&l.attn_v, v}}, s.quantised);
-  else
-    ops::linear(on, h, {{&l.attn_k, k}, {&l.attn_v, v}}, s.quantised);
+  std::vector<ops::Product> products = {{&l.attn_k, k}};
+  if (!size.keys_are_values) products.push_back({&l.attn_v, v});
+  if (q != nullptr) products.push_back({&l.attn_q, *q});
+  ops::linear(on, h, products, s.quantised);
+  if (size.keys_are_values) ops::copy(on, k, v);  // before the key norm, and never rotated
   ops::head_norm(on, k, size.channels, l.attn_k_norm, c.eps);
   ops::rope(on, size.sliding ? s.rope_sliding : s.rope_full, k, size.channels);
-  kv.store(on, index, k, v);
+  if (c.value_norm) ops::head_norm(on, v, size.channels, nullptr, c.eps);
+  for (const State::Span& span : s.spans) span.kv->store(on, index, part(k, span), part(v, span));
 }
 
-// h (T, D) <- o_proj(softmax(q k^T * scaling + mask) v), q = q_norm(q) rotated.
-void attend(ops::Context& on, const Config& c, size_t index, const Layer& l, const KvCache& kv, State& s, Rows<float> q,
-            Rows<float> h) {
+// h (T, D) <- o_proj(softmax(q k^T * scaling + mask) v), q = q_norm(q) rotated; keys and values of layer kv_source.
+void attend(ops::Context& on, const Config& c, size_t index, const Layer& l, State& s, Rows<float> q, Rows<float> h) {
   const LayerConfig& size = c.layers[index];
   ops::head_norm(on, q, size.channels, l.attn_q_norm, c.eps);
   ops::rope(on, size.sliding ? s.rope_sliding : s.rope_full, q, size.channels);
   const Rows<float> heads = s.heads.rows(q.rows, q.cols);
   const std::vector<int64_t>& begin = size.sliding ? s.begin_sliding : s.begin_full;
-  ops::attention(on, q, kv.pages(index), begin.data(), s.end.data(), c.attention_scale, heads);
+  for (const State::Span& span : s.spans)
+    if (span.count > 0)
+      ops::attention(on, part(q, span), span.kv->pages(static_cast<size_t>(size.kv_source)), begin.data() + span.first,
+                     s.end.data() + span.first, c.attention_scale, part(heads, span));
   ops::linear(on, heads, {{&l.attn_output, h}}, s.quantised);
 }
 
 // h (T, D) <- down_proj(gelu(gate_proj(h)) * up_proj(h))
-void feed_forward(ops::Context& on, const LayerConfig& size, const Layer& l, State& s, Rows<float> h) {
+void dense(ops::Context& on, const LayerConfig& size, const Layer& l, State& s, Rows<float> h) {
   const Rows<float> gate = s.gate.rows(h.rows, size.ffn), up = s.up.rows(h.rows, size.ffn);
   ops::linear(on, h, {{&l.ffn_gate, gate}, {&l.ffn_up, up}}, s.quantised);
   ops::gelu_mul(on, gate, up);
   ops::linear(on, gate, {{&l.ffn_down, h}}, s.quantised);
 }
 
+// h (T, D) <- norm_1(dense(pre_norm(x))) + norm_2(experts(pre_norm_2(x))): two branches of the same stream
+void dense_and_experts(ops::Context& on, const Config& c, size_t index, const Layer& l, State& s, Rows<const float> x,
+                       Rows<float> h, const Tap& tap) {
+  const Rows<float> y = s.branch.rows(x.rows, x.cols);
+  s.mixture.route(on, c, l, x, s.quantised);
+  if (tap) {
+    tap("router_experts", static_cast<int>(index), s.mixture.chosen());
+    tap("router_weights", static_cast<int>(index), s.mixture.weights());
+  }
+  ops::norm(on, x, l.pre_ffw_norm_2, c.eps, h);
+  s.mixture.experts(on, c, l, h, y, s.quantised);
+  ops::norm(on, y, l.post_ffw_norm_2, c.eps, y);
+  ops::norm(on, x, l.ffn_norm, c.eps, h);
+  dense(on, c.layers[index], l, s, h);
+  ops::norm(on, h, l.post_ffw_norm_1, c.eps, h);
+  ops::add_scaled(on, y, 1.0F, 1.0F, h);
+}
+
+// h (T, D) <- per_layer_projection(gelu(per_layer_input_gate(x)) * inputs of this layer); x is not normed
+void per_layer(ops::Context& on, const Config& c, size_t index, const Layer& l, State& s, Rows<const float> x,
+               Rows<float> h) {
+  const Rows<float> gate = s.gate.rows(x.rows, c.per_layer);
+  ops::linear(on, x, {{&l.inp_gate, gate}}, s.quantised);
+  ops::gelu_mul(on, gate, s.per_layer.of(static_cast<int64_t>(index)));
+  ops::linear(on, gate, {{&l.proj, h}}, s.quantised);
+}
+
 }  // namespace
 
 size_t State::bytes() const {
-  size_t total = quantised.bytes();
-  for (const Buffer<float>* b :
-       {&x, &h, &q, &k, &v, &heads, &gate, &up, &rope_sliding.cos, &rope_sliding.sin, &rope_full.cos, &rope_full.sin})
+  size_t total = quantised.bytes() + per_layer.bytes() + mixture.bytes();
+  for (const Buffer<float>* b : {&x, &h, &q, &k, &v, &heads, &gate, &up, &branch, &rope_sliding.cos, &rope_sliding.sin,
+                                 &rope_full.cos, &rope_full.sin})
     total += b->bytes();
   return total;
 }
 
-Decoder::Decoder(std::shared_ptr<const formats::Gguf> file)
-    : file_(std::move(file)), config_(Config::from(*file_)), weights_(Weights::from(*file_, config_)) {}
+Decoder::Decoder(std::shared_ptr<const Checkpoint> file)
+    : file_(std::move(file)), config_(file_->config()), weights_(Weights::from(*file_, config_)) {}
 
-Rows<const float> Decoder::forward(ops::Context& on, const int32_t* ids, int64_t count,
-                                   const std::vector<int64_t>& wanted, KvCache& kv, State& s, const Tap& tap) const {
+Rows<const float> Decoder::forward(ops::Context& on, const std::vector<Piece>& pieces, State& s, const Tap& tap) const {
   const Config& c = config_;
-  kv.extend(count);
-  s.positions.resize(static_cast<size_t>(count));
-  std::iota(s.positions.begin(), s.positions.end(), kv.length());
+  const auto layers = static_cast<int64_t>(c.layers.size());
+  const size_t owner = c.last_owner();  // what it and later layers make of a row, no other row sees
+  const int64_t count = stack(pieces, s);
+  int64_t wanted = 0;
+  for (const Piece& piece : pieces) wanted += static_cast<int64_t>(piece.wanted.size());
   place(on, c, s);
   Rows<float> x = s.x.rows(count, c.width), h = s.h.rows(count, c.width);
 
-  ops::embed(on, weights_.token_embd, ids, c.embedding_scale, x);  // x (T, D) = embed_tokens(ids) * sqrt(D)
+  ops::embed(on, weights_.token_embd, s.ids.data(), c.embedding_scale, x);  // x (T, D) = embed_tokens(ids) * sqrt(D)
+  s.per_layer.fill(on, c, weights_, s.ids.data(), x, 0, c.per_layer > 0 ? static_cast<int64_t>(owner) : 0, s.quantised);
   for (size_t i = 0; i < weights_.layers.size(); ++i) {
     const Layer& l = weights_.layers[i];
     const LayerConfig& size = c.layers[i];
     // 1. attention: x += post_attention_layernorm(attention(input_layernorm(x)))
     ops::norm(on, x, l.attn_norm, c.eps, h);
-    Rows<float> q = s.q.rows(count, size.heads * size.channels);
-    const bool last_for_most = i + 1 == weights_.layers.size() && static_cast<int64_t>(wanted.size()) < count;
-    keys_and_values(on, c, i, l, kv, s, h, last_for_most ? nullptr : &q);
-    if (last_for_most) {
-      narrow(on, c, wanted, s, x, h);
-      if (x.rows == 0) break;
-      q.rows = x.rows;
-      ops::linear(on, h, {{&l.attn_q, q}}, s.quantised);
+    Rows<float> q = s.q.rows(x.rows, size.heads * size.channels);
+    const bool owns = size.kv_source == static_cast<int64_t>(i), narrows = i == owner && wanted < count;
+    if (owns) keys_and_values(on, c, i, l, s, h, narrows ? nullptr : &q);
+    if (i == owner) {
+      if (narrows) q.rows = narrow(on, c, pieces, s, x, h);
+      if (wanted == 0) break;
+      if (c.per_layer > 0) {
+        const Rows<float> x0 = s.branch.rows(x.rows, c.width);
+        ops::embed(on, weights_.token_embd, s.ids.data(), c.embedding_scale, x0);
+        s.per_layer.fill(on, c, weights_, s.ids.data(), x0, static_cast<int64_t>(owner), layers, s.quantised);
+      }
     }
-    attend(on, c, i, l, kv, s, q, h);
+    if (!owns || narrows) ops::linear(on, h, {{&l.attn_q, q}}, s.quantised);
+    attend(on, c, i, l, s, q, h);
     ops::add_norm(on, h, l.post_attention_norm, c.eps, x);
-    // 2. feed-forward: x += post_feedforward_layernorm(mlp(pre_feedforward_layernorm(x)))
-    ops::norm(on, x, l.ffn_norm, c.eps, h);
-    feed_forward(on, size, l, s, h);
+    // 2. feed-forward: x += post_feedforward_layernorm(mlp(pre_feedforward_layernorm(x))), or both halves of a mixture
+    if (c.experts > 0) {
+      dense_and_experts(on, c, i, l, s, x, h, tap);
+    } else {
+      ops::norm(on, x, l.ffn_norm, c.eps, h);
+      dense(on, size, l, s, h);
+    }
     ops::add_norm(on, h, l.post_ffw_norm, c.eps, x);
+    // 3. per-layer input: x += post_per_layer_input_norm(...)
+    if (c.per_layer > 0) {
+      per_layer(on, c, i, l, s, x, h);
+      ops::add_norm(on, h, l.post_norm, c.eps, x);
+    }
+    // 4. the layer's scalar multiplies the whole stream
+    if (l.layer_output_scale != 1.0F) ops::scale(on, l.layer_output_scale, x);
     if (tap) tap("layer_out", static_cast<int>(i), x);
   }
-  kv.commit(count);
+  for (const Piece& piece : pieces) piece.kv->commit(piece.count);
   ops::norm(on, x, weights_.output_norm, c.eps, h);
   return h;
 }

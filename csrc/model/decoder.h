@@ -1,4 +1,4 @@
-// The text decoder: token ids in, hidden states or logits out, one block of tokens at a time.
+// The text decoder: token ids in, hidden states or logits out, one block of tokens at a time, of one sequence or several.
 #pragma once
 
 #include <cstdint>
@@ -8,41 +8,59 @@
 
 #include "core/tap.h"
 #include "core/tensor.h"
-#include "formats/gguf.h"
+#include "model/checkpoint.h"
 #include "model/config.h"
 #include "model/kv_cache.h"
+#include "model/mixture.h"
+#include "model/per_layer.h"
 #include "model/weights.h"
 #include "ops/ops.h"
 
 namespace gemlet::model {
 
+// New tokens of one sequence, after its cache's last one.
+struct Piece {
+  KvCache* kv;
+  const int32_t* ids;  // (count)
+  int64_t count;
+  std::vector<int64_t> wanted;  // rows, ascending, whose state after the final norm somebody will read
+};
+
 // Activations of one block, reused from block to block.
 struct State {
   Buffer<float> x, h, q, k, v, heads, gate, up;  // (T, D) (T, D) (T, H C) (T, K C) .. (T, H C) (T, F) (T, F)
+  Buffer<float> branch;                          // (T, D): the experts' sum, or the embeddings of the wanted rows
+  PerLayerInputs per_layer;
+  Mixture mixture;
   ops::Quantised quantised;
   ops::RopeTable rope_sliding, rope_full;
+  struct Span {  // rows of one sequence
+    KvCache* kv;
+    int64_t first, count;
+  };
+  std::vector<Span> spans;
+  std::vector<int32_t> ids;                                        // (T)
   std::vector<int64_t> positions, begin_sliding, begin_full, end;  // (T)
   size_t bytes() const;
 };
 
 class Decoder {
  public:
-  explicit Decoder(std::shared_ptr<const formats::Gguf> file);
+  explicit Decoder(std::shared_ptr<const Checkpoint> file);
 
-  // Runs `count` new tokens after the cache's last one and commits them. Returns h (W, D): the state after the final norm
-  // of rows `wanted` of this block (ascending); it stays in `s` until the next block. Rows that nobody wants take part
-  // only as far as others can see them: the last layer computes their keys and values and nothing else.
-  Rows<const float> forward(ops::Context& on, const int32_t* ids, int64_t count, const std::vector<int64_t>& wanted,
-                            KvCache& kv, State& s, const Tap& tap = {}) const;
+  // Runs the new tokens of all pieces and commits them to their caches. Returns h (W, D): the state after the final norm
+  // of the wanted rows, piece after piece; it stays in `s` until the next block. Rows that nobody wants take part only as
+  // far as others can see them: up to the keys and values of the last layer that has its own.
+  Rows<const float> forward(ops::Context& on, const std::vector<Piece>& pieces, State& s, const Tap& tap = {}) const;
   // logits (W, V) = h (W, D) . head^T, after the final softcap where there is one.
   void head(ops::Context& on, Rows<const float> h, Rows<float> logits, State& s) const;
 
   const Config& config() const { return config_; }
   const Weights& weights() const { return weights_; }
-  const formats::Gguf& file() const { return *file_; }
+  const Checkpoint& file() const { return *file_; }
 
  private:
-  std::shared_ptr<const formats::Gguf> file_;
+  std::shared_ptr<const Checkpoint> file_;
   Config config_;
   Weights weights_;
 };

@@ -1,104 +1,208 @@
 // GGUF tensor names -> Weights.
 #include "model/weights.h"
 
+#include <set>
+#include <string>
+
 #include "core/error.h"
 
 namespace gemlet::model {
 namespace {
 
+using formats::TensorInfo;
+using Shape = std::vector<int64_t>;
+
+std::string text(const Shape& shape) {
+  std::string s;
+  for (const int64_t n : shape) s += cat(s.empty() ? "(" : ", ", n);
+  return s + ")";
+}
+
 class Reader {
  public:
-  Reader(const formats::Gguf& file, Weights& into) : file_(file), into_(into) {}
+  Reader(const Checkpoint& file, Weights& into) : file_(file), into_(into) {}
+
+  bool has(const std::string& name) const { return file_.tensor(name) != nullptr; }
 
   codec::Matrix matrix(const std::string& name, int64_t rows, int64_t cols) {
-    const formats::TensorInfo& tensor = find(name, {rows, cols});
+    const TensorInfo& tensor = find(name, {rows, cols});
     return {tensor.data, tensor.type, rows, cols, codec::row_bytes(tensor.type, cols)};
   }
 
-  const float* vector(const std::string& name, int64_t size) {
-    const formats::TensorInfo& tensor = find(name, {size});
+  RowTable table(const std::string& name, int64_t rows, int64_t cols) {
+    const TensorInfo& tensor = find(name, {rows, cols});
+    return {{tensor.data, tensor.type, rows, cols, codec::row_bytes(tensor.type, cols)},
+            file_.files()[static_cast<size_t>(tensor.file_index)].get(),
+            tensor.file_offset};
+  }
+
+  // `parts` matrices (rows, cols) of each expert lie behind one another; this is the one numbered `part`.
+  ExpertMatrix experts(const std::string& name, int64_t count, int64_t rows, int64_t cols, int64_t part = 0,
+                       int64_t parts = 1) {
+    const TensorInfo& tensor = find(name, {count, parts * rows, cols});
+    const size_t row = codec::row_bytes(tensor.type, cols), one = static_cast<size_t>(rows) * row;
+    return {{tensor.data + static_cast<size_t>(part) * one, tensor.type, rows, cols, row},
+            static_cast<size_t>(parts) * one};
+  }
+
+  const float* vector(const std::string& name, int64_t size) { return widened(find(name, {size}), size); }
+
+  const float* norm(const std::string& name, int64_t size) {
+    float* values = widened(find(name, {size}), size);
+    if (file_.norms_lack_one())
+      for (int64_t i = 0; i < size; ++i) values[i] += 1.0F;
+    return values;
+  }
+
+  float scalar_or(const std::string& name, float otherwise) { return has(name) ? *vector(name, 1) : otherwise; }
+
+  // What a model of another kind has and this one would ignore in silence.
+  void refuse_unused(const Config& c) const {
+    std::set<std::string> dead = {"rope_freqs.weight"};
+    for (size_t i = 0; i < c.layers.size(); ++i)
+      for (const char* name : {"attn_k.weight", "attn_v.weight", "attn_k_norm.weight"})
+        if (c.layers[i].kv_source != static_cast<int64_t>(i)) dead.insert(cat("blk.", i, ".", name));
+    for (const std::string_view name : file_.names())
+      if (used_.count(std::string(name)) == 0 && dead.count(std::string(name)) == 0)
+        throw UnsupportedModel(cat(file_.format(), ": '", file_.path(), "': tensor '", name, "' ",
+                                   text(file_.tensor(name)->shape), " has no place in a ", c.architecture,
+                                   " text model of these sizes; running without it would give wrong answers"));
+  }
+
+ private:
+  float* widened(const TensorInfo& tensor, int64_t size) {
     into_.vectors.emplace_back(new float[static_cast<size_t>(size)]);
     float* values = into_.vectors.back().get();
     codec::decode_row({tensor.data, tensor.type, 1, size, codec::row_bytes(tensor.type, size)}, 0, values);
     return values;
   }
 
- private:
-  static std::string text(const std::vector<int64_t>& shape) {
-    std::string s;
-    for (const int64_t n : shape) s += cat(s.empty() ? "(" : ", ", n);
-    return s + ")";
-  }
-
-  const formats::TensorInfo& find(const std::string& name, const std::vector<int64_t>& shape) {
-    const formats::TensorInfo* tensor = file_.tensor(name);
+  const TensorInfo& find(const std::string& name, const Shape& shape) {
+    const TensorInfo* tensor = file_.tensor(name);
     if (tensor == nullptr)
-      throw BadFile(cat("gguf: '", file_.path(), "': tensor '", name, "' ", text(shape),
+      throw BadFile(cat(file_.format(), ": '", file_.path(), "': tensor '", name, "' ", text(shape),
                         " is missing; the file is incomplete or not a text model"));
     if (tensor->shape != shape)
-      throw BadFile(cat("gguf: '", file_.path(), "': tensor '", name, "': expected ", text(shape), ", got ",
+      throw BadFile(cat(file_.format(), ": '", file_.path(), "': tensor '", name, "': expected ", text(shape), ", got ",
                         text(tensor->shape), "; the file's sizes and its tensors do not belong together"));
     if (codec::info(tensor->type).decode == nullptr)
-      throw UnsupportedModel(cat("gguf: '", file_.path(), "': tensor '", name, "': type ",
+      throw UnsupportedModel(cat(file_.format(), ": '", file_.path(), "': tensor '", name, "': type ",
                                  codec::info(tensor->type).name, " cannot be a weight"));
-    int64_t elements = 1;
-    for (const int64_t n : shape) elements *= n;
-    into_.parameters += elements;
+    if (used_.insert(name).second) {
+      int64_t elements = 1;
+      for (const int64_t n : shape) elements *= n;
+      into_.parameters += elements;
+    }
     return *tensor;
   }
 
-  const formats::Gguf& file_;
+  const Checkpoint& file_;
   Weights& into_;
+  std::set<std::string> used_;
 };
 
-int64_t bytes_of(const codec::Matrix& m) { return m.rows * static_cast<int64_t>(m.row_bytes); }
+void read_attention(Reader& read, const std::string& p, int64_t d, const LayerConfig& s, bool owner, Layer& l) {
+  const int64_t q = s.heads * s.channels, kv = s.kv_heads * s.channels;
+  l.attn_norm = read.norm(p + "attn_norm.weight", d);
+  l.attn_q = read.matrix(p + "attn_q.weight", q, d);
+  l.attn_q_norm = read.norm(p + "attn_q_norm.weight", s.channels);
+  if (owner) {
+    l.attn_k = read.matrix(p + "attn_k.weight", kv, d);
+    l.attn_k_norm = read.norm(p + "attn_k_norm.weight", s.channels);
+    if (!s.keys_are_values) l.attn_v = read.matrix(p + "attn_v.weight", kv, d);
+  }
+  l.attn_output = read.matrix(p + "attn_output.weight", d, q);
+  l.post_attention_norm = read.norm(p + "post_attention_norm.weight", d);
+}
 
+void read_mixture(Reader& read, const std::string& p, const Config& c, Layer& l) {
+  const int64_t d = c.width, e = c.experts, f = c.expert_ffn;
+  l.ffn_gate_inp = read.matrix(p + "ffn_gate_inp.weight", e, d);
+  l.ffn_gate_inp_scale = read.vector(p + "ffn_gate_inp.scale", d);
+  if (read.has(p + "ffn_gate_up_exps.weight")) {  // fused: the gate's rows first
+    l.ffn_gate_exps = read.experts(p + "ffn_gate_up_exps.weight", e, f, d, 0, 2);
+    l.ffn_up_exps = read.experts(p + "ffn_gate_up_exps.weight", e, f, d, 1, 2);
+  } else {
+    l.ffn_gate_exps = read.experts(p + "ffn_gate_exps.weight", e, f, d);
+    l.ffn_up_exps = read.experts(p + "ffn_up_exps.weight", e, f, d);
+  }
+  l.ffn_down_exps = read.experts(p + "ffn_down_exps.weight", e, d, f);
+  l.ffn_down_exps_scale = read.vector(p + "ffn_down_exps.scale", e);
+  l.post_ffw_norm_1 = read.norm(p + "post_ffw_norm_1.weight", d);
+  l.pre_ffw_norm_2 = read.norm(p + "pre_ffw_norm_2.weight", d);
+  l.post_ffw_norm_2 = read.norm(p + "post_ffw_norm_2.weight", d);
+}
+
+Layer read_layer(Reader& read, size_t index, const Config& c) {
+  const LayerConfig& s = c.layers[index];
+  const std::string p = cat("blk.", index, ".");
+  const int64_t d = c.width;
+  Layer l{};
+  read_attention(read, p, d, s, s.kv_source == static_cast<int64_t>(index), l);
+  l.ffn_norm = read.norm(p + "ffn_norm.weight", d);
+  l.ffn_gate = read.matrix(p + "ffn_gate.weight", s.ffn, d);
+  l.ffn_up = read.matrix(p + "ffn_up.weight", s.ffn, d);
+  l.ffn_down = read.matrix(p + "ffn_down.weight", d, s.ffn);
+  l.post_ffw_norm = read.norm(p + "post_ffw_norm.weight", d);
+  if (c.experts > 0) read_mixture(read, p, c, l);
+  if (c.per_layer > 0) {
+    l.inp_gate = read.matrix(p + "inp_gate.weight", c.per_layer, d);
+    l.proj = read.matrix(p + "proj.weight", d, c.per_layer);
+    l.post_norm = read.norm(p + "post_norm.weight", d);
+  }
+  if (c.architecture == "gemma4") l.layer_output_scale = read.scalar_or(p + "layer_output_scale.weight", 1.0F);
+  return l;
+}
+
+int64_t bytes_of(const codec::Matrix& m) { return m.rows * static_cast<int64_t>(m.row_bytes); }
+int64_t madds_of(const codec::Matrix& m) { return m.rows * m.cols; }
+
+// Of every matrix of a layer that one token goes through.
 template <class Count>
-int64_t sum_layers(const std::vector<Layer>& layers, const Count& count) {
+int64_t sum_layer(const Layer& l, const Config& c, const Count& count) {
   int64_t total = 0;
-  for (const Layer& l : layers)
-    for (const codec::Matrix* m :
-         {&l.attn_q, &l.attn_k, &l.attn_v, &l.attn_output, &l.ffn_gate, &l.ffn_up, &l.ffn_down})
-      total += count(*m);
+  for (const codec::Matrix* m : {&l.attn_q, &l.attn_k, &l.attn_v, &l.attn_output, &l.ffn_gate, &l.ffn_up, &l.ffn_down,
+                                 &l.inp_gate, &l.proj, &l.ffn_gate_inp})
+    total += count(*m);
+  for (const ExpertMatrix* m : {&l.ffn_gate_exps, &l.ffn_up_exps, &l.ffn_down_exps})
+    total += c.experts_used * count(m->first);
   return total;
 }
 
 }  // namespace
 
-Weights Weights::from(const formats::Gguf& file, const Config& c) {
+Weights Weights::from(const Checkpoint& file, const Config& c) {
   Weights w;
   Reader read(file, w);
-  const int64_t d = c.width;
-  w.token_embd = read.matrix("token_embd.weight", c.vocabulary, d);
-  w.output = file.tensor("output.weight") != nullptr ? read.matrix("output.weight", c.vocabulary, d) : w.token_embd;
-  w.output_norm = read.vector("output_norm.weight", d);
-  for (size_t i = 0; i < c.layers.size(); ++i) {
-    const LayerConfig& s = c.layers[i];
-    const std::string p = cat("blk.", i, ".");
-    const int64_t q = s.heads * s.channels, kv = s.kv_heads * s.channels;
-    Layer l{};
-    l.attn_norm = read.vector(p + "attn_norm.weight", d);
-    l.attn_q = read.matrix(p + "attn_q.weight", q, d);
-    l.attn_k = read.matrix(p + "attn_k.weight", kv, d);
-    l.attn_v = read.matrix(p + "attn_v.weight", kv, d);
-    l.attn_q_norm = read.vector(p + "attn_q_norm.weight", s.channels);
-    l.attn_k_norm = read.vector(p + "attn_k_norm.weight", s.channels);
-    l.attn_output = read.matrix(p + "attn_output.weight", d, q);
-    l.post_attention_norm = read.vector(p + "post_attention_norm.weight", d);
-    l.ffn_norm = read.vector(p + "ffn_norm.weight", d);
-    l.ffn_gate = read.matrix(p + "ffn_gate.weight", s.ffn, d);
-    l.ffn_up = read.matrix(p + "ffn_up.weight", s.ffn, d);
-    l.ffn_down = read.matrix(p + "ffn_down.weight", d, s.ffn);
-    l.post_ffw_norm = read.vector(p + "post_ffw_norm.weight", d);
-    w.layers.push_back(l);
+  w.token_embd = read.matrix("token_embd.weight", c.vocabulary, c.width);
+  w.output = read.has("output.weight") ? read.matrix("output.weight", c.vocabulary, c.width) : w.token_embd;
+  w.output_norm = read.norm("output_norm.weight", c.width);
+  if (c.per_layer > 0) {
+    const int64_t all = static_cast<int64_t>(c.layers.size()) * c.per_layer;
+    w.per_layer_token_embd = read.table("per_layer_token_embd.weight", c.vocabulary, all);
+    w.per_layer_model_proj = read.matrix("per_layer_model_proj.weight", all, c.width);
+    w.per_layer_proj_norm = read.norm("per_layer_proj_norm.weight", c.per_layer);
   }
+  for (size_t i = 0; i < c.layers.size(); ++i) w.layers.push_back(read_layer(read, i, c));
+  read.refuse_unused(c);
   return w;
 }
 
-int64_t Weights::bytes_per_token() const { return sum_layers(layers, bytes_of) + bytes_of(output); }
-
-int64_t Weights::madds_per_token() const {
-  return sum_layers(layers, [](const codec::Matrix& m) { return m.rows * m.cols; });
+TokenCost token_cost(const Weights& w, const Config& c) {
+  TokenCost cost;
+  const size_t owner = c.last_owner();
+  for (size_t i = 0; i < w.layers.size(); ++i) {
+    const int64_t madds = sum_layer(w.layers[i], c, madds_of);
+    cost.bytes += sum_layer(w.layers[i], c, bytes_of);
+    cost.madds += madds;
+    if (i < owner) cost.madds_prompt += madds;
+    if (i == owner) cost.madds_prompt += madds_of(w.layers[i].attn_k) + madds_of(w.layers[i].attn_v);
+  }
+  cost.bytes += bytes_of(w.output) + bytes_of(w.per_layer_model_proj);
+  cost.madds += madds_of(w.per_layer_model_proj);
+  cost.madds_prompt += static_cast<int64_t>(owner) * c.per_layer * c.width;
+  cost.madds_head = madds_of(w.output);
+  return cost;
 }
 
 }  // namespace gemlet::model

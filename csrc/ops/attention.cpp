@@ -67,10 +67,10 @@ Work carve(Buffer<float>& buffer, int64_t rows, int64_t channels) {
 
 void attention(Context& on, Rows<const float> q, const KvPages& kv, const int64_t* begin, const int64_t* end,
                float scale, Rows<float> out) {
-  const int64_t channels = kv.channels, group = q.cols / (channels * kv.kv_heads);
-  if (channels % 8 != 0 || group * channels * kv.kv_heads != q.cols)
-    throw BadArgument(cat("attention: ", q.cols, " query columns do not fit ", kv.kv_heads, " key heads of ", channels,
-                          " channels (a multiple of 8)"));
+  const int64_t channels = kv.channels, used = kv.used, group = q.cols / (used * kv.kv_heads);
+  if (channels % 8 != 0 || used > channels || group * used * kv.kv_heads != q.cols)
+    throw BadArgument(cat("attention: ", q.cols, " query columns do not fit ", kv.kv_heads, " key heads of ", used,
+                          " channels, stored as ", channels));
   const Split s = split(q.rows, group, kv.kv_heads, on.team.threads());
   const size_t element = kv.half ? 2 : 4;
 
@@ -79,7 +79,8 @@ void attention(Context& on, Rows<const float> q, const KvPages& kv, const int64_
     int64_t first = std::numeric_limits<int64_t>::max(), last = 0;
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t t = unit.first_token + r / unit.heads, head = unit.first_head + r % unit.heads;
-      std::memcpy(w.q + r * channels, q.row(t) + head * channels, static_cast<size_t>(channels) * sizeof(float));
+      std::memcpy(w.q + r * channels, q.row(t) + head * used, static_cast<size_t>(used) * sizeof(float));
+      std::fill(w.q + r * channels + used, w.q + (r + 1) * channels, 0.0F);
       w.begin[r] = begin[t], w.end[r] = end[t];
       first = std::min(first, begin[t]), last = std::max(last, end[t]);
       w.max[r] = -INFINITY, w.sum[r] = 0;
@@ -102,8 +103,8 @@ void attention(Context& on, Rows<const float> q, const KvPages& kv, const int64_
     }
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t t = unit.first_token + r / unit.heads, head = unit.first_head + r % unit.heads;
-      on.kernels.scale(1.0F / w.sum[r], channels, w.out + r * channels);
-      std::memcpy(out.row(t) + head * channels, w.out + r * channels, static_cast<size_t>(channels) * sizeof(float));
+      on.kernels.scale(1.0F / w.sum[r], used, w.out + r * channels);
+      std::memcpy(out.row(t) + head * used, w.out + r * channels, static_cast<size_t>(used) * sizeof(float));
     }
   };
 

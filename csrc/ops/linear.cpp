@@ -27,14 +27,15 @@ struct Plan {
 };
 
 void check(const Product& p, Rows<const float> x) {
-  if (p.w->cols != x.cols || p.y.cols != p.w->rows || p.y.rows != x.rows)
+  if (p.w->cols != x.cols || p.y.cols != p.w->rows || p.first < 0 || p.first + p.y.rows > x.rows)
     throw BadArgument(cat("linear: weight (", p.w->rows, ", ", p.w->cols, ") does not fit input (", x.rows, ", ",
-                          x.cols, ") and output (", p.y.rows, ", ", p.y.cols, ")"));
+                          x.cols, ") from row ", p.first, " on and output (", p.y.rows, ", ", p.y.cols, ")"));
 }
 
 void run_float(Context& on, const Plan& plan, Rows<const float> x, int64_t r, int64_t n, int worker) {
   const codec::Matrix& w = *plan.product->w;
   const Rows<float>& y = plan.product->y;
+  x.data = x.row(plan.product->first), x.rows = y.rows;
   if (w.type == codec::Type::F32) {
     on.kernels.dot_f32(reinterpret_cast<const float*>(w.row(r)), static_cast<int64_t>(w.row_bytes / sizeof(float)), n,
                        x.data, x.stride, x.rows, w.cols, y.data + r, y.stride);
@@ -55,6 +56,12 @@ void run_float(Context& on, const Plan& plan, Rows<const float> x, int64_t r, in
     }
     on.kernels.dot_f32(rows, w.cols, count, x.data, x.stride, x.rows, w.cols, y.data + r + done, y.stride);
   }
+}
+
+// Rows from `first` on.
+kernels::QuantRows from_row(const kernels::QuantRows& q, int64_t first) {
+  const int64_t b = first * q.blocks;
+  return {q.q + b * kernels::kBlock, q.d + b, q.sum + b, q.sum16 + b * 2, q.dsum + b, q.blocks};
 }
 
 void run_panels(Context& on, const Plan& plan, const kernels::QuantRows& q, int64_t tokens, int64_t r, int64_t n,
@@ -122,12 +129,14 @@ void linear(Context& on, Rows<const float> x, const std::vector<Product>& produc
     const Plan& plan = plans[i];
     const codec::Matrix& w = *plan.product->w;
     const int64_t r = (task - plan.first_task) * plan.step, n = std::min(plan.step, w.rows - r);
+    const int64_t first = plan.product->first, tokens = plan.product->y.rows;
     if (plan.format == nullptr)
       run_float(on, plan, x, r, n, worker);
-    else if (x.rows == 1)
-      plan.format->matvec(w.row(r), w.row_bytes, n, w.cols / kernels::kBlock, q, plan.product->y.data + r);
+    else if (tokens == 1)
+      plan.format->matvec(w.row(r), w.row_bytes, n, w.cols / kernels::kBlock, from_row(q, first),
+                          plan.product->y.data + r);
     else
-      run_panels(on, plan, q, x.rows, r, n, worker);
+      run_panels(on, plan, from_row(q, first), tokens, r, n, worker);
   });
 }
 

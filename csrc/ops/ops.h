@@ -43,13 +43,14 @@ class Quantised {
   Buffer<int32_t> sum_, sum16_;
 };
 
-// y (T, rows of w) = x (T, cols of w) . w^T
+// y (n, rows of w) = rows [first, first + n) of x (T, cols of w) . w^T
 struct Product {
   const codec::Matrix* w;
   Rows<float> y;
+  int64_t first = 0;
 };
 
-// Several products of the same x, as one piece of parallel work. Throws BadArgument on a shape that does not fit.
+// Several products of rows of the same x, as one piece of parallel work. Throws BadArgument on a shape that does not fit.
 void linear(Context& on, Rows<const float> x, const std::vector<Product>& products, Quantised& scratch);
 
 // x (T, D) = rows ids of the table, times scale.
@@ -64,6 +65,10 @@ void head_norm(Context& on, Rows<float> x, int64_t channels, const float* w, flo
 // gate = gelu_tanh(gate) * up
 void gelu_mul(Context& on, Rows<float> gate, Rows<const float> up);
 void softcap(Context& on, float cap, Rows<float> x);
+void scale(Context& on, float factor, Rows<float> x);
+void copy(Context& on, Rows<const float> x, Rows<float> y);
+// x = (x + a * factor) * whole
+void add_scaled(Context& on, Rows<const float> a, float factor, float whole, Rows<float> x);
 
 // out[t] = log softmax(x row t)[targets[t]]
 void log_softmax_at(Context& on, Rows<const float> x, const int32_t* targets, float* out);
@@ -84,7 +89,9 @@ struct KvPages {
   const uint8_t* const* k;
   const uint8_t* const* v;
   bool half;  // binary16, else float32
-  int64_t kv_heads, channels;
+  int64_t kv_heads;
+  int64_t channels;  // as stored: `used` rounded up to a multiple of 8, the rest zero
+  int64_t used;
 };
 
 // out (T, H * C): token t sees keys [begin[t], end[t]).

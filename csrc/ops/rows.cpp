@@ -53,6 +53,22 @@ void softcap(Context& on, float cap, Rows<float> x) {
   by_row(on, x.rows, [&](int64_t t) { on.kernels.softcap(cap, x.cols, x.row(t)); });
 }
 
+void scale(Context& on, float factor, Rows<float> x) {
+  by_row(on, x.rows, [&](int64_t t) { on.kernels.scale(factor, x.cols, x.row(t)); });
+}
+
+void copy(Context& on, Rows<const float> x, Rows<float> y) {
+  by_row(on, x.rows, [&](int64_t t) { std::copy(x.row(t), x.row(t) + x.cols, y.row(t)); });
+}
+
+void add_scaled(Context& on, Rows<const float> a, float factor, float whole, Rows<float> x) {
+  by_row(on, x.rows, [&](int64_t t) {
+    const float* from = a.row(t);
+    float* to = x.row(t);
+    for (int64_t i = 0; i < x.cols; ++i) to[i] = (to[i] + from[i] * factor) * whole;
+  });
+}
+
 void log_softmax_at(Context& on, Rows<const float> x, const int32_t* targets, float* out) {
   constexpr int64_t kPiece = 4096;  // float32 sums of pieces, added in double
   on.team.run(x.rows, [&](int64_t t, int) {
@@ -70,7 +86,12 @@ void RopeTable::fill(Context& on, const std::vector<float>& frequencies, const i
   float* s = sin.reserve(count * half);
   by_row(on, count, [&](int64_t t) {
     for (int64_t d = 0; d < half; ++d) {
-      const float angle = static_cast<float>(positions[t]) * frequencies[static_cast<size_t>(d)];
+      const float frequency = frequencies[static_cast<size_t>(d)];
+      if (frequency == 0.0F) {  // three quarters of Gemma 4's pairs in full layers
+        c[t * half + d] = 1.0F, s[t * half + d] = 0.0F;
+        continue;
+      }
+      const float angle = static_cast<float>(positions[t]) * frequency;
       c[t * half + d] = static_cast<float>(std::cos(static_cast<double>(angle)));
       s[t * half + d] = static_cast<float>(std::sin(static_cast<double>(angle)));
     }

@@ -91,8 +91,9 @@ def _report(
     samples: dict[str, list[tuple[float, dict[str, float]]]],
 ) -> dict[str, Any]:
     info = model.info
-    # The head runs once a prompt, for its last token, not once a token.
-    ops_per_token = 2 * (info["madds_per_token"] + info["madds_head"] / prompt)
+    # Only a prompt's last token goes through the head, and through layers that no other token sees.
+    madds = (prompt - 1) * info["madds_per_prompt_token"] + info["madds_per_token"] + info["madds_head"]
+    ops_per_token = 2 * madds / prompt
     prefill = [(tok_s, tok_s * ops_per_token / (limit["int8_gops"] * 1e9)) for tok_s, limit in samples["prefill"]]
     decode = [
         (tok_s, tok_s * info["bytes_per_token"] / (limit["read_gb_s"] * 1e9)) for tok_s, limit in samples["decode"]
