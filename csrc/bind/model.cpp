@@ -26,6 +26,16 @@ std::shared_ptr<Engine> load(const std::string& path, int threads, int64_t conte
   return std::make_shared<Engine>(path, options);
 }
 
+// What the model's makers say, by the names of the options of `generate`.
+py::dict generation(const model::GenerationDefaults& defaults) {
+  py::dict d;
+  if (defaults.temperature) d["temperature"] = *defaults.temperature;
+  if (defaults.top_k) d["top_k"] = *defaults.top_k;
+  if (defaults.top_p && *defaults.top_p > 0) d["top_p"] = *defaults.top_p;
+  if (defaults.min_p && *defaults.min_p < 1) d["min_p"] = *defaults.min_p;
+  return d;
+}
+
 py::dict info(const Engine& e) {
   const model::Config& c = e.decoder().config();
   const model::Weights& w = e.decoder().weights();
@@ -44,6 +54,8 @@ py::dict info(const Engine& e) {
   d["bytes_per_token"] = cost.bytes, d["madds_per_token"] = cost.madds, d["madds_per_prompt_token"] = cost.madds_prompt;
   d["madds_head"] = cost.madds_head, d["end_ids"] = e.end_ids(), d["warnings"] = e.warnings();
   d["suppress_ids"] = c.suppress, d["file_type"] = e.decoder().file().file_type();
+  d["format"] = e.decoder().file().format(), d["chat_template"] = e.decoder().file().chat_template();
+  d["generation"] = generation(e.defaults());
   return d;
 }
 

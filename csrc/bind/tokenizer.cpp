@@ -9,7 +9,7 @@
 #include "bind/bind.h"
 #include "bind/token_ids.h"
 #include "core/error.h"
-#include "engine/folder_vocabulary.h"
+#include "engine/source.h"
 #include "engine/vocabulary.h"
 #include "text/utf8_stream.h"
 

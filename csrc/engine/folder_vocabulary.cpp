@@ -10,7 +10,6 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "engine/tokenizer_json.h"
-#include "engine/vocabulary.h"
 #include "formats/byte_cursor.h"
 #include "formats/json_value.h"
 
@@ -91,14 +90,6 @@ text::Vocabulary vocabulary_of_folder(const std::string& folder) {
                         ", and it is missing; this is not the whole tokenizer of a Gemma model"));
   }
   return vocabulary;
-}
-
-text::Vocabulary vocabulary_at(const std::string& path) {
-  const std::filesystem::path at(path);
-  std::error_code failed;
-  if (std::filesystem::is_directory(at, failed)) return vocabulary_of_folder(path);
-  if (at.filename() == kTokenizer) return vocabulary_of_folder(at.parent_path().string());
-  return vocabulary_from(std::make_shared<const formats::Gguf>(formats::Gguf::open(path)));
 }
 
 }  // namespace gemlet::engine

@@ -11,7 +11,4 @@ namespace gemlet::engine {
 // the pieces that begin or end a text are missing.
 text::Vocabulary vocabulary_of_folder(const std::string& folder);
 
-// The same of a GGUF file, or of a folder or the tokenizer.json in it.
-text::Vocabulary vocabulary_at(const std::string& path);
-
 }  // namespace gemlet::engine

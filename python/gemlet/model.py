@@ -45,7 +45,7 @@ def load(
     draft: str = "auto",
     **unknown: NoReturn,
 ) -> Model:
-    """Open a model from a local GGUF file; "demo" is the model of the `demo` extra. Never connects to anything.
+    """Open a local GGUF file or Hugging Face folder; "demo" is the model of the `demo` extra. Connects to nothing.
 
     threads: "auto" (GEMLET_THREADS, else the cores this process may use) or an int.
     context: tokens that prompt and answer may have together; "auto" is what the model was trained for.
@@ -137,7 +137,7 @@ class Model:
 
         stream: give an iterator of chunks back instead of the whole answer.
         max_tokens: new tokens at most; None is as many as the context holds.
-        temperature, top_k, top_p, min_p: None is Gemma's own 1.0, 64, 0.95, 0; temperature=0 takes the likeliest token.
+        temperature, top_k, top_p, min_p: None is the model's own, or Gemma's 1.0, 64, 0.95, 0; temperature=0 is greedy.
         repeat_penalty, penalty_window: divides the logits of the last penalty_window ids (-1: all); 1 is off.
         presence_penalty, frequency_penalty: subtracted from new ids seen, once or each time; 0 is off.
         logit_bias: token id -> number added to its logit; -inf bans it.
@@ -163,7 +163,7 @@ class Model:
             if token >= self.vocab_size:
                 last = self.vocab_size - 1
                 raise ValueError(f"generate: logit_bias has token id {token}, outside the vocabulary, 0 to {last}")
-        running = GenerationStream(self._engine, ids, options, self.context, warnings)
+        running = GenerationStream(self._engine, ids, options, self.context, warnings, self._info["generation"])
         return running if stream else running.result
 
     def _prompt(self, x: Tokens) -> tuple[NDArray[np.int32], list[str]]:
@@ -342,7 +342,7 @@ class Model:
 
     @property
     def path(self) -> str:
-        """The file."""
+        """The file or folder."""
         return self._path
 
     @property

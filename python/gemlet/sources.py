@@ -1,10 +1,10 @@
-"""Which file a model's name stands for. Local names only; opening and checking the file is the engine's work."""
+"""Which file or folder a model's name stands for. Local names only; opening and checking it is the engine's work."""
 
 from __future__ import annotations
 
 import os
 
-from .errors import ModelNotFound, UnsupportedModel
+from .errors import ModelNotFound
 
 # GGUF's general.file_type in words: what most of the weights were quantised to.
 FILE_TYPES = {
@@ -16,7 +16,7 @@ FILE_TYPES = {
 
 
 def resolve(path: str | os.PathLike[str]) -> str:
-    """The file that a name stands for, or ModelNotFound with what would help."""
+    """The file or folder that a name stands for, or ModelNotFound with what would help."""
     try:
         name = os.fspath(path)
     except TypeError:
@@ -28,10 +28,9 @@ def resolve(path: str | os.PathLike[str]) -> str:
 
         return os.fspath(demo.path())
     name = os.path.expanduser(name)
-    if os.path.isdir(name):
-        raise UnsupportedModel(f"load: {name} is a folder; this version reads GGUF files: give the path of one")
     if not os.path.exists(name):
         raise ModelNotFound(
-            f"load: no file {name!r} (from {os.getcwd()}); give the path of a GGUF file, or 'demo' for the demo model"
+            f"load: no file {name!r} (from {os.getcwd()}); give the path of a GGUF file or of a Hugging Face folder, "
+            "or 'demo' for the demo model"
         )
     return name
