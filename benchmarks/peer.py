@@ -30,6 +30,7 @@ def worker_gemlet(path: str, threads: int, context: int) -> Callable[[str, int],
     m = gemlet.load(path, threads=threads, context=context)
 
     def measure(what: str, count: int) -> float:
+        m.forget()  # every prompt is read anew, as the other engine does
         if what == "prefill":
             return m.generate(ids_for(count), max_tokens=1, temperature=0).timings.prefill_tok_s
         return m.generate(ids_for(8), max_tokens=count, temperature=0, ignore_eos=True).timings.decode_tok_s

@@ -38,6 +38,8 @@ void translate(std::exception_ptr held) {
     raise("ContextOverflow", e.what());
   } catch (const OutOfMemory& e) {
     raise("OutOfMemory", e.what());
+  } catch (const SchemaError& e) {
+    raise("SchemaError", e.what());
   } catch (const Cancelled& e) {
     raise("Cancelled", e.what());
   } catch (const BadArgument& e) {

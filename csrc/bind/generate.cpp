@@ -39,6 +39,7 @@ py::dict dict_of(const Event& event) {
       d["kind"] = "end", d["text"] = event.text, d["finish_reason"] = event.finish_reason;
       d["stop"] = event.stop.empty() ? py::object(py::none()) : py::object(py::str(event.stop));
       d["prompt_tokens"] = event.prompt_tokens, d["completion_tokens"] = event.completion_tokens;
+      d["cached_tokens"] = event.cached_tokens;
       d["queue_s"] = event.queue_s, d["prefill_s"] = event.prefill_s, d["decode_s"] = event.decode_s;
       break;
   }
@@ -69,7 +70,9 @@ void register_generate(py::module_& m) {
   options.def(py::init<>())
       .def_readwrite("max_tokens", &GenerateOptions::max_tokens)
       .def_readwrite("ignore_eos", &GenerateOptions::ignore_eos)
-      .def_readwrite("stop", &GenerateOptions::stop);
+      .def_readwrite("stop", &GenerateOptions::stop)
+      .def_readwrite("constraint_after", &GenerateOptions::constraint_after)
+      .def_readwrite("marks", &GenerateOptions::marks);
   option(options, "temperature", &sampling::Options::temperature);
   option(options, "top_k", &sampling::Options::top_k);
   option(options, "top_p", &sampling::Options::top_p);

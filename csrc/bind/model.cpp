@@ -4,6 +4,7 @@
 
 #include "bind/array.h"
 #include "bind/bind.h"
+#include "bind/constraint.h"
 #include "bind/stream.h"
 #include "bind/token_ids.h"
 #include "bind/wait.h"
@@ -17,13 +18,23 @@ namespace {
 
 using engine::Engine;
 
+// The engine's thread may be in a constraint and want the GIL, which whoever drops the last reference holds.
+void let_go(const Engine* e) {
+  if (PyGILState_Check() == 0) {
+    delete e;
+    return;
+  }
+  const py::gil_scoped_release released;
+  delete e;
+}
+
 std::shared_ptr<Engine> load(const std::string& path, int threads, int64_t context, const std::string& kv_dtype,
-                             const std::string& compute, int64_t block) {
+                             const std::string& compute, int64_t block, int64_t prefix_bytes) {
   const py::gil_scoped_release released;
   engine::LoadOptions options;
   options.threads = threads, options.context = context, options.kv_dtype = kv_dtype, options.compute = compute,
-  options.block = block;
-  return std::make_shared<Engine>(path, options);
+  options.block = block, options.prefix_bytes = prefix_bytes;
+  return {new Engine(path, options), &let_go};
 }
 
 // What the model's makers say, by the names of the options of `generate`.
@@ -104,8 +115,9 @@ py::array_t<float> score(const std::shared_ptr<Engine>& e, const py::object& ids
 }
 
 std::unique_ptr<Stream> generate(const std::shared_ptr<Engine>& e, const py::object& ids,
-                                 const engine::GenerateOptions& options) {
-  auto job = std::make_shared<engine::GenerateJob>(*e, ids_from(ids), options);
+                                 engine::GenerateOptions options, const py::object& constraint) {
+  if (!constraint.is_none()) options.constraint = constraint_from(constraint, e->decoder().config().vocabulary);
+  auto job = std::make_shared<engine::GenerateJob>(*e, ids_from(ids), std::move(options));
   e->scheduler().submit(job);
   return std::make_unique<Stream>(e, std::move(job));
 }
@@ -120,7 +132,8 @@ void close(Engine& e) {
 void register_model(py::module_& m) {
   py::class_<Engine, std::shared_ptr<Engine>>(m, "Model", "A loaded model; one thread of its own runs every call.")
       .def(py::init(&load), py::arg("path"), py::arg("threads") = 0, py::arg("context") = 0,
-           py::arg("kv_dtype") = "auto", py::arg("compute") = "auto", py::arg("block") = 0)
+           py::arg("kv_dtype") = "auto", py::arg("compute") = "auto", py::arg("block") = 0,
+           py::arg("prefix_bytes") = 256 << 20)
       .def("info", &info)
       .def("memory", &memory)
       .def_property_readonly(
@@ -128,8 +141,9 @@ void register_model(py::module_& m) {
       .def("logits", &logits, py::arg("ids"), py::arg("positions") = py::none())
       .def("hidden", &hidden, py::arg("ids"), py::arg("layers"))
       .def("score", &score, py::arg("ids"), py::arg("first") = 1)
-      .def("generate", &generate, py::arg("ids"), py::arg("options"))
+      .def("generate", &generate, py::arg("ids"), py::arg("options"), py::arg("constraint") = py::none())
       .def("cancel_all", [](Engine& e) { e.scheduler().cancel_all(); })
+      .def("forget", [](Engine& e) { e.prefixes().clear(); })
       .def("close", &close);
 }
 

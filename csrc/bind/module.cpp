@@ -9,6 +9,7 @@ PYBIND11_MODULE(_core, m) {
   gemlet::bind::register_safetensors(m);
   gemlet::bind::register_tokenizer(m);
   gemlet::bind::register_machine(m);
+  gemlet::bind::register_constraint(m);
   gemlet::bind::register_generate(m);
   gemlet::bind::register_model(m);
 

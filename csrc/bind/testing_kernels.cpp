@@ -39,6 +39,19 @@ py::array_t<float> linear(const std::string& isa, const In<uint8_t>& w, const st
   return y;
 }
 
+// Rows `ids` of the same product, through ops::linear_rows.
+py::array_t<float> linear_rows(const std::string& isa, const In<uint8_t>& w, const std::string& type,
+                               const In<float>& x, const std::vector<int32_t>& ids, int threads, bool float_compute) {
+  const Rows<const float> rows = rows_of(x, "x");
+  const Matrix matrix = matrix_of(w, type, rows.cols);
+  const Team team(threads);
+  ops::Context on(kernels::by_name(isa), team, float_compute);
+  ops::Quantised scratch;
+  py::array_t<float> y = out<float>({static_cast<int64_t>(ids.size())});
+  ops::linear_rows(on, rows, matrix, ids, y.mutable_data(), scratch);
+  return y;
+}
+
 py::tuple quantize(const std::string& isa, const In<float>& x) {
   const Rows<const float> rows = rows_of(x, "x");
   const Team team(1);
@@ -187,6 +200,8 @@ double time_linear(const std::string& isa, const std::string& type, int64_t rows
 void register_testing_kernels(py::module_& m) {
   m.def("linear", &linear, py::arg("isa"), py::arg("w"), py::arg("type"), py::arg("x"), py::arg("threads") = 1,
         py::arg("float_compute") = false);
+  m.def("linear_rows", &linear_rows, py::arg("isa"), py::arg("w"), py::arg("type"), py::arg("x"), py::arg("ids"),
+        py::arg("threads") = 1, py::arg("float_compute") = false);
   m.def("quantize", &quantize, py::arg("isa"), py::arg("x"));
   m.def("row_operation", &row_operation, py::arg("isa"), py::arg("name"), py::arg("a"), py::arg("b"), py::arg("c"),
         py::arg("number") = 0.0F);

@@ -26,6 +26,9 @@ struct ContextOverflow : Error {
 struct OutOfMemory : Error {
   using Error::Error;
 };
+struct SchemaError : Error {
+  using Error::Error;
+};
 struct Cancelled : Error {
   using Error::Error;
 };

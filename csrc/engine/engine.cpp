@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "engine/batch.h"
 #include "engine/source.h"
 #include "engine/vocabulary.h"
 #include "kernels/dispatch.h"
@@ -60,7 +61,9 @@ std::vector<int32_t> find_end_ids(const text::Tokenizer& tokenizer, const std::v
 Engine::Engine(const std::string& path, const LoadOptions& options)
     : options_(options),
       team_(choose_threads(options.threads)),
-      on_(kernels::active(), team_, choose_float(options.compute)) {
+      on_(kernels::active(), team_, choose_float(options.compute)),
+      prefixes_(options.prefix_bytes),
+      scheduler_([this](std::vector<Turn>& turns) { step_together(*this, turns); }) {
   if (options.block < 0) throw BadArgument(cat("block: expected 0 or more tokens, got ", options.block));
   Source source = open_source(path);
   decoder_ = std::make_shared<const model::Decoder>(source.checkpoint);
@@ -95,6 +98,8 @@ void Engine::check_ids(const std::vector<int32_t>& ids) const {
                               decoder_->config().context, ")"));
 }
 
-void Engine::note_scratch() { scratch_bytes = static_cast<int64_t>(state_.bytes() + on_.bytes() + logits_.bytes()); }
+void Engine::note_scratch() {
+  scratch_bytes = static_cast<int64_t>(state_.bytes() + on_.bytes() + logits_.bytes() + gathered_.bytes());
+}
 
 }  // namespace gemlet::engine

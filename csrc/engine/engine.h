@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/parallel.h"
+#include "engine/prefix_cache.h"
 #include "engine/scheduler.h"
 #include "model/decoder.h"
 #include "ops/ops.h"
@@ -21,11 +22,12 @@ constexpr int64_t kBlockTokens = 512;
 constexpr int64_t kHeadRows = 16;
 
 struct LoadOptions {
-  int threads = 0;                // 0: all this process may use
-  int64_t context = 0;            // 0: as many tokens as the model was trained for
-  std::string kv_dtype = "auto";  // auto, f32, f16
-  int64_t block = 0;              // tokens a step runs at most; 0: kBlockTokens. Changes no result
-  std::string compute = "auto";   // auto, float32
+  int threads = 0;                   // 0: all this process may use
+  int64_t context = 0;               // 0: as many tokens as the model was trained for
+  std::string kv_dtype = "auto";     // auto, f32, f16
+  int64_t block = 0;                 // tokens a step runs at most; 0: kBlockTokens. Changes no result
+  std::string compute = "auto";      // auto, float32
+  int64_t prefix_bytes = 256 << 20;  // keys and values kept of what was read before; 0: none
 };
 
 class Engine {
@@ -50,6 +52,8 @@ class Engine {
   ops::Context& on() { return on_; }
   model::State& state() { return state_; }
   Buffer<float>& logits() { return logits_; }
+  Buffer<float>& gathered() { return gathered_; }
+  PrefixCache& prefixes() { return prefixes_; }
   model::KvCache new_cache() const { return {decoder_->config(), kv_type_, cache_bytes_}; }
 
   // Throws BadArgument naming the first id outside the vocabulary, ContextOverflow where they do not fit.
@@ -72,7 +76,8 @@ class Engine {
   Team team_;
   ops::Context on_;
   model::State state_;
-  Buffer<float> logits_;
+  Buffer<float> logits_, gathered_;
+  PrefixCache prefixes_;
   Scheduler scheduler_;  // last: its thread must end before what it uses
 };
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "core/error.h"
 
@@ -18,6 +19,8 @@ GenerateJob::GenerateJob(Engine& engine, std::vector<int32_t> ids, GenerateOptio
       prompt_(std::move(ids)),
       options_(std::move(options)),
       sampler_(options_.sampling, engine_.decoder().config().vocabulary),
+      gate_(options_.constraint, options_.constraint_after, engine_.decoder().config().vocabulary,
+            options_.sampling.logprobs >= 0),
       cache_(engine_.new_cache()),
       stop_(options_.stop),
       submitted_(Clock::now()),
@@ -25,7 +28,12 @@ GenerateJob::GenerateJob(Engine& engine, std::vector<int32_t> ids, GenerateOptio
       decoding_(submitted_) {
   engine_.check_ids(prompt_);
   if (options_.max_tokens < 0) throw BadArgument(cat("max_tokens: expected 0 or more, got ", options_.max_tokens));
+  if (options_.constraint && options_.ignore_eos)
+    throw BadArgument("ignore_eos: a constraint decides where the text may end; leave one of the two out");
+  if (!std::is_sorted(options_.marks.begin(), options_.marks.end()))
+    throw BadArgument("marks: expected ascending lengths");
   sampler_.see_prompt(prompt_.data(), prompt_.size());
+  history_ = prompt_;
 }
 
 bool GenerateJob::next(int milliseconds, Event& event) {
@@ -47,66 +55,108 @@ void GenerateJob::push(Event event) {
   events_changed_.notify_all();
 }
 
-bool GenerateJob::step() {
-  if (cache_.length() == 0) started_ = Clock::now();
-  if (cache_.length() < static_cast<int64_t>(prompt_.size())) {
-    read_block();
-    return ended_;
+// Takes over what the session, or anyone else, has read of this prompt. The last token always runs: its state is wanted.
+void GenerateJob::start() {
+  started_ = Clock::now();
+  started_reading_ = true;
+  const int64_t most = static_cast<int64_t>(prompt_.size()) - 1;
+  std::pair<std::shared_ptr<const Snapshot>, int64_t> known;
+  if (options_.session) known = options_.session->find(prompt_, most);
+  if (const auto other = engine_.prefixes().find(prompt_, most); other.second > known.second) known = other;
+  if (known.first == nullptr) return;
+  cache_ = known.first->kv;
+  cache_.rewind(known.second);
+  read_ = cached_ = known.second;
+}
+
+model::Piece GenerateJob::piece(int64_t room) {
+  if (!started_reading_) start();
+  if (reads()) return next_block(room);
+  return {&cache_, pending_.data(), static_cast<int64_t>(pending_.size()), {static_cast<int64_t>(pending_.size()) - 1}};
+}
+
+model::Piece GenerateJob::next_block(int64_t room) {
+  const auto total = static_cast<int64_t>(prompt_.size());
+  const auto mark = std::upper_bound(options_.marks.begin(), options_.marks.end(), read_);
+  const int64_t stop = mark != options_.marks.end() ? std::min(*mark, total) : total;
+  const int64_t count = std::min(room, stop - read_);
+  const bool is_last = read_ + count == total;
+  if (is_last) gate_.look();
+  return {&cache_, prompt_.data() + read_, count, is_last ? std::vector<int64_t>{count - 1} : std::vector<int64_t>{}};
+}
+
+bool GenerateJob::take(Rows<const float> h, Rows<const float> logits) {
+  if (reads()) {
+    read_ = cache_.length();
+    const bool marked = std::binary_search(options_.marks.begin(), options_.marks.end(), read_);
+    if (marked || !reads()) keep();
+    if (reads()) {
+      Event event;
+      event.kind = Event::Kind::Prefill;
+      event.done = read_, event.total = static_cast<int64_t>(prompt_.size());
+      push(std::move(event));
+      return false;
+    }
+    decoding_ = Clock::now();
+    if (options_.max_tokens == 0) {
+      end("length");
+      return true;
+    }
   }
-  const sampling::Choice choice = sampler_.sample(logits_.data());
-  if (accept(choice)) return true;
-  engine_.on().team.region([&] {
-    compute_logits(engine_.decoder().forward(engine_.on(), {{&cache_, &choice.id, 1, {0}}}, engine_.state()));
-  });
+  return choose(logits.rows > 0 ? logits.row(0) : allowed_logits(h));
+}
+
+// One token; and those after it that nothing else could stand for: they need no logits and are run as one block.
+bool GenerateJob::choose(const float* logits) {
+  pending_.clear();
+  do {
+    const sampling::Choice choice =
+        gate_.forced() >= 0 ? sampler_.take(gate_.forced()) : sampler_.sample(logits, gate_.mask());
+    if (accept(choice)) return true;
+    pending_.push_back(choice.id);
+    gate_.look();
+  } while (gate_.forced() >= 0 && static_cast<int64_t>(pending_.size()) < engine_.block() && !cancelled());
   return false;
 }
 
-void GenerateJob::read_block() {
-  const int64_t first = cache_.length(), total = static_cast<int64_t>(prompt_.size());
-  const int64_t count = std::min(engine_.block(), total - first);
-  engine_.on().team.region([&] {
-    const bool is_last = first + count == total;
-    const std::vector<int64_t> wanted = is_last ? std::vector<int64_t>{count - 1} : std::vector<int64_t>{};
-    const Rows<const float> h =
-        engine_.decoder().forward(engine_.on(), {{&cache_, prompt_.data() + first, count, wanted}}, engine_.state());
-    if (is_last) compute_logits(h);
-  });
-  if (cache_.length() < total) {
-    engine_.note_scratch();
-    Event event;
-    event.kind = Event::Kind::Prefill;
-    event.done = cache_.length(), event.total = total;
-    push(std::move(event));
-    return;
-  }
-  decoding_ = Clock::now();
-  if (options_.max_tokens == 0) end("length");
+// (V) from h (1, D): the rows that the gate allows, -inf elsewhere. Not valid, and not used, where it forces an id.
+const float* GenerateJob::allowed_logits(Rows<const float> h) {
+  if (gate_.forced() >= 0) return nullptr;
+  const std::vector<int32_t>& rows = gate_.rows();
+  some_.resize(rows.size());
+  engine_.on().team.region([&] { engine_.decoder().head_rows(engine_.on(), h, rows, some_.data(), engine_.state()); });
+  logits_.assign(static_cast<size_t>(engine_.decoder().config().vocabulary), -std::numeric_limits<float>::infinity());
+  for (size_t i = 0; i < rows.size(); ++i) logits_[static_cast<size_t>(rows[i])] = some_[i];
+  return logits_.data();
 }
 
-// logits_ (V) from h (1, D), the state of the last token.
-void GenerateJob::compute_logits(Rows<const float> h) {
-  const int64_t v = engine_.decoder().config().vocabulary;
-  logits_.resize(static_cast<size_t>(v));
-  engine_.decoder().head(engine_.on(), h, {logits_.data(), 1, v}, engine_.state());
-  engine_.note_scratch();
+// What is in the cache now, for prompts to come.
+void GenerateJob::keep() {
+  const auto end = history_.begin() + cache_.length();
+  (options_.session ? *options_.session : engine_.prefixes()).add({history_.begin(), end}, cache_);
 }
 
 bool GenerateJob::accept(const sampling::Choice& choice) {
   const std::vector<int32_t>& ends = engine_.end_ids();
   if (!options_.ignore_eos && std::find(ends.begin(), ends.end(), choice.id) != ends.end()) {
+    if (gate_.waiting())
+      throw SchemaError(cat("generate: the model ended its answer before token ", gate_.opens_after(),
+                            ", behind which the constraint begins; ask again, or without the part before it"));
     end("stop");
     return true;
   }
   ++generated_;
+  history_.push_back(choice.id);
   Event event;
   const bool named = static_cast<size_t>(choice.id) < engine_.tokenizer().vocabulary().pieces.size();
   if (named) event.text = stop_.push(utf8_.push(engine_.tokenizer().piece(choice.id)));
   event.ids.push_back(choice.id);
   if (options_.sampling.logprobs >= 0) event.choices.push_back(choice);
   push(std::move(event));
-  if (stop_.met())
+  if (!stop_.met()) gate_.accept(choice.id);
+  if (stop_.met() || gate_.finished())
     end("stop");
-  else if (generated_ >= options_.max_tokens || cache_.length() >= engine_.context())
+  else if (generated_ >= options_.max_tokens || static_cast<int64_t>(prompt_.size()) + generated_ > engine_.context())
     end("length");
   return ended_;
 }
@@ -121,11 +171,14 @@ void GenerateJob::end(const std::string& reason) {
   event.stop = stop_.which();
   event.prompt_tokens = static_cast<int64_t>(prompt_.size());
   event.completion_tokens = generated_;
+  event.cached_tokens = cached_;
   event.queue_s = seconds(started_ - submitted_);
-  const bool decoded = cache_.length() >= event.prompt_tokens;
+  const bool decoded = !reads();
   event.prefill_s = seconds((decoded ? decoding_ : now) - started_);
   event.decode_s = decoded ? seconds(now - decoding_) : 0;
   ended_ = true;
+  keep();  // also of a call that was cancelled: whoever asks again need not wait for it again
+  cache_ = engine_.new_cache();
   push(std::move(event));
 }
 

@@ -1,12 +1,15 @@
-// Generation as a job: read the prompt in blocks, then sample, stop and stream, one token a step.
+// Generation as a job: read what of the prompt is not known yet, then sample, stop and stream, one token a step.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "engine/batch.h"
+#include "engine/constraint.h"
 #include "engine/engine.h"
 #include "engine/stop_text.h"
 #include "sampling/sampler.h"
@@ -19,6 +22,10 @@ struct GenerateOptions {
   bool ignore_eos = false;
   std::vector<std::string> stop;  // UTF-8; none may be empty
   sampling::Options sampling;
+  std::shared_ptr<Constraint> constraint;  // for this generation alone; null: none
+  int32_t constraint_after = -1;           // the id behind which it begins; -1: with the first token
+  std::vector<int64_t> marks;              // lengths of the prompt, ascending, that other prompts will begin with
+  std::shared_ptr<PrefixCache> session;    // where what was read is kept, and looked for first; null: the engine's own
 };
 
 struct Event {
@@ -31,10 +38,11 @@ struct Event {
   std::string finish_reason;  // stop, length, cancelled
   std::string stop;           // the stop string that was met
   int64_t prompt_tokens = 0, completion_tokens = 0;
+  int64_t cached_tokens = 0;  // of the prompt, not read again
   double queue_s = 0, prefill_s = 0, decode_s = 0;
 };
 
-class GenerateJob final : public Job {
+class GenerateJob final : public SequenceJob {
  public:
   // Throws BadArgument, ContextOverflow.
   GenerateJob(Engine& engine, std::vector<int32_t> ids, GenerateOptions options);
@@ -44,11 +52,18 @@ class GenerateJob final : public Job {
 
  private:
   using Clock = std::chrono::steady_clock;
-  bool step() override;
+  bool reads() const override { return read_ < static_cast<int64_t>(prompt_.size()); }
+  model::Piece piece(int64_t room) override;
+  bool wants_logits() const override { return gate_.forced() < 0 && gate_.rows().empty(); }
+  bool take(Rows<const float> h, Rows<const float> logits) override;
   void finished(std::exception_ptr failure) override;
-  void read_block();
+
+  void start();                                 // finds what of the prompt is known
+  model::Piece next_block(int64_t room);        // of the prompt
+  bool choose(const float* logits);             // the next tokens; true: the last one was among them
   bool accept(const sampling::Choice& choice);  // true: that was the last token
-  void compute_logits(Rows<const float> h);
+  const float* allowed_logits(Rows<const float> h);
+  void keep();
   void push(Event event);
   void end(const std::string& reason);
 
@@ -56,10 +71,16 @@ class GenerateJob final : public Job {
   std::vector<int32_t> prompt_;
   GenerateOptions options_;
   sampling::Sampler sampler_;
+  Gate gate_;
   model::KvCache cache_;
   text::Utf8Stream utf8_;
   StopText stop_;
-  std::vector<float> logits_;  // (V) of the last token, kept while other jobs run
+  bool started_reading_ = false;
+  int64_t read_ = 0, cached_ = 0;  // tokens of the prompt in the cache; those that were there before
+  std::vector<int32_t> history_;   // the prompt and what was generated
+  std::vector<int32_t> pending_;   // generated and not run yet
+  std::vector<float> logits_;      // (V) where the gate allows few
+  std::vector<float> some_;        // of the rows that the gate allows
   int64_t generated_ = 0;
   bool ended_ = false;
   Clock::time_point submitted_, started_, decoding_;

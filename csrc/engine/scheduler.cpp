@@ -3,11 +3,17 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "core/error.h"
 
 namespace gemlet::engine {
+namespace {
+
+constexpr size_t kMostTogether = 16;  // sequences in a step
+
+}  // namespace
 
 bool Job::wait(int milliseconds) {
   std::unique_lock<std::mutex> lock(mutex_);
@@ -26,7 +32,8 @@ void Job::end(std::exception_ptr failure) {
   changed_.notify_all();
 }
 
-Scheduler::Scheduler() : owner_(::getpid()), thread_([this] { run(); }) {}
+Scheduler::Scheduler(StepTogether together)
+    : together_(std::move(together)), owner_(::getpid()), thread_([this] { run(); }) {}
 
 Scheduler::~Scheduler() { close(); }
 
@@ -61,33 +68,51 @@ void Scheduler::close() {
 
 void Scheduler::run() {
   for (;;) {
-    std::shared_ptr<Job> job;
+    std::vector<Turn> turns;
     {
       std::unique_lock<std::mutex> lock(mutex_);
       wake_.wait(lock, [&] { return closing_ || !jobs_.empty(); });
       if (jobs_.empty()) return;
-      job = jobs_.front();
+      turns = next_turns();
     }
-    run_step(job);
+    run_step(turns);
   }
 }
 
-// Runs one step of the first job; if more is to do, it goes to the end of the queue.
-void Scheduler::run_step(const std::shared_ptr<Job>& job) {
-  bool done = true;
-  std::exception_ptr failure;
+// The first job, and with it all others whose steps can be shared if its can.
+std::vector<Turn> Scheduler::next_turns() {
+  std::vector<Turn> turns;
+  const bool shared = jobs_.front()->shares();
+  for (const std::shared_ptr<Job>& job : jobs_) {
+    if (job->shares() == shared) turns.push_back({job, false, nullptr});
+    if (!shared || turns.size() == kMostTogether) break;
+  }
+  return turns;
+}
+
+// Runs one step of them; those with more to do go to the end of the queue.
+void Scheduler::run_step(std::vector<Turn>& turns) {
+  for (Turn& turn : turns)
+    if (turn.job->cancelled()) turn.failure = std::make_exception_ptr(Cancelled("engine: the call was cancelled"));
   try {
-    if (job->cancelled()) throw Cancelled("engine: the call was cancelled");
-    done = job->step();
+    Turn& first = turns.front();
+    if (first.job->shares())
+      together_(turns);
+    else if (!first.failure)
+      first.done = first.job->step();
   } catch (...) {
-    failure = std::current_exception();
+    for (Turn& turn : turns)
+      if (!turn.failure) turn.failure = std::current_exception();
   }
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    jobs_.pop_front();
-    if (!done && !failure) jobs_.push_back(job);
+    for (const Turn& turn : turns) {
+      jobs_.erase(std::find(jobs_.begin(), jobs_.end(), turn.job));
+      if (!turn.done && !turn.failure) jobs_.push_back(turn.job);
+    }
   }
-  if (done || failure) job->end(failure);
+  for (const Turn& turn : turns)
+    if (turn.done || turn.failure) turn.job->end(turn.failure);
 }
 
 }  // namespace gemlet::engine

@@ -1,5 +1,5 @@
-// One thread owns the engine: every job runs on it, a step at a time, in turns. Callers wait outside, so a call can be
-// cancelled within one step, and several Python threads may use one model.
+// One thread owns the engine: every job runs on it, a step at a time, in turns; jobs that can share a step do. Callers
+// wait outside, so a call can be cancelled within one step, and several Python threads may use one model.
 #pragma once
 
 #include <sys/types.h>
@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 namespace gemlet::engine {
 
@@ -29,6 +30,8 @@ class Job {
   friend class Scheduler;
   // One step on the engine's thread: true when the job is done.
   virtual bool step() = 0;
+  // True: its steps are run by the scheduler's StepTogether, with those of its like.
+  virtual bool shares() const { return false; }
   // Called once on the engine's thread (or at shutdown), after the last step.
   virtual void finished(std::exception_ptr /*failure*/) {}
   bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
@@ -42,9 +45,17 @@ class Job {
   std::exception_ptr failure_;
 };
 
+// A job's part in a step, and what became of it.
+struct Turn {
+  std::shared_ptr<Job> job;
+  bool done = false;
+  std::exception_ptr failure;
+};
+using StepTogether = std::function<void(std::vector<Turn>&)>;
+
 class Scheduler {
  public:
-  Scheduler();
+  explicit Scheduler(StepTogether together);
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
@@ -57,7 +68,9 @@ class Scheduler {
 
  private:
   void run();
-  void run_step(const std::shared_ptr<Job>& job);
+  std::vector<Turn> next_turns();
+  void run_step(std::vector<Turn>& turns);
+  const StepTogether together_;
   const pid_t owner_;
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -197,4 +197,10 @@ void Decoder::head(ops::Context& on, Rows<const float> h, Rows<float> logits, St
   if (config_.logit_cap > 0) ops::softcap(on, config_.logit_cap, logits);
 }
 
+void Decoder::head_rows(ops::Context& on, Rows<const float> h, const std::vector<int32_t>& ids, float* out,
+                        State& s) const {
+  ops::linear_rows(on, h, weights_.output, ids, out, s.quantised);
+  if (config_.logit_cap > 0) ops::softcap(on, config_.logit_cap, {out, 1, static_cast<int64_t>(ids.size())});
+}
+
 }  // namespace gemlet::model

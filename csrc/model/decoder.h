@@ -55,6 +55,9 @@ class Decoder {
   // logits (W, V) = h (W, D) . head^T, after the final softcap where there is one.
   void head(ops::Context& on, Rows<const float> h, Rows<float> logits, State& s) const;
 
+  // The logits of these ids alone, out (ids): bit for bit what head() gives for h (1, D).
+  void head_rows(ops::Context& on, Rows<const float> h, const std::vector<int32_t>& ids, float* out, State& s) const;
+
   const Config& config() const { return config_; }
   const Weights& weights() const { return weights_; }
   const Checkpoint& file() const { return *file_; }

@@ -35,13 +35,12 @@ void check(const Product& p, Rows<const float> x) {
 // Whether values of this width may be read through a pointer of their own type: in safetensors data begins anywhere.
 bool aligned(const codec::Matrix& w, size_t width) { return reinterpret_cast<uintptr_t>(w.data) % width == 0; }
 
-void run_float(Context& on, const Plan& plan, Rows<const float> x, int64_t r, int64_t n, int worker) {
-  const codec::Matrix& w = *plan.product->w;
-  const Rows<float>& y = plan.product->y;
-  x.data = x.row(plan.product->first), x.rows = y.rows;
+// y[t * ldy + i] = row r + i of w times x row t, for i in [0, n).
+void run_float(Context& on, const codec::Matrix& w, Rows<const float> x, int64_t r, int64_t n, float* y, int64_t ldy,
+               int worker) {
   if (w.type == codec::Type::F32 && aligned(w, sizeof(float))) {
     on.kernels.dot_f32(reinterpret_cast<const float*>(w.row(r)), static_cast<int64_t>(w.row_bytes / sizeof(float)), n,
-                       x.data, x.stride, x.rows, w.cols, y.data + r, y.stride);
+                       x.data, x.stride, x.rows, w.cols, y, ldy);
     return;
   }
   const bool even = aligned(w, sizeof(uint16_t));
@@ -58,7 +57,7 @@ void run_float(Context& on, const Plan& plan, Rows<const float> x, int64_t r, in
       else
         codec::decode_row(w, r + done + i, out);
     }
-    on.kernels.dot_f32(rows, w.cols, count, x.data, x.stride, x.rows, w.cols, y.data + r + done, y.stride);
+    on.kernels.dot_f32(rows, w.cols, count, x.data, x.stride, x.rows, w.cols, y + done, ldy);
   }
 }
 
@@ -135,12 +134,37 @@ void linear(Context& on, Rows<const float> x, const std::vector<Product>& produc
     const int64_t r = (task - plan.first_task) * plan.step, n = std::min(plan.step, w.rows - r);
     const int64_t first = plan.product->first, tokens = plan.product->y.rows;
     if (plan.format == nullptr)
-      run_float(on, plan, x, r, n, worker);
+      run_float(on, w, {x.row(first), tokens, x.cols, x.stride}, r, n, plan.product->y.data + r, plan.product->y.stride,
+                worker);
     else if (tokens == 1)
       plan.format->matvec(w.row(r), w.row_bytes, n, w.cols / kernels::kBlock, from_row(q, first),
                           plan.product->y.data + r);
     else
       run_panels(on, plan, from_row(q, first), tokens, r, n, worker);
+  });
+}
+
+void linear_rows(Context& on, Rows<const float> x, const codec::Matrix& w, const std::vector<int32_t>& ids, float* y,
+                 Quantised& scratch) {
+  if (x.rows != 1 || x.cols != w.cols)
+    throw BadArgument(cat("linear_rows: expected one row of ", w.cols, " values, got (", x.rows, ", ", x.cols, ")"));
+  if (ids.empty()) return;
+  if (ids.front() < 0 || ids.back() >= w.rows)
+    throw BadArgument(cat("linear_rows: rows ", ids.front(), " to ", ids.back(), " are not inside 0 to ", w.rows - 1));
+  const kernels::Format* format = on.float_compute ? nullptr : kernels::find(on.kernels, w.type);
+  const kernels::QuantRows q = format != nullptr ? scratch.fill(on, x) : kernels::QuantRows{};
+  const auto total = static_cast<int64_t>(ids.size());
+  const int64_t per_task = std::max(kRowStep, total / (on.team.threads() * kTasksPerThread));
+  on.team.run((total + per_task - 1) / per_task, [&](int64_t task, int worker) {
+    const int64_t end = std::min(total, (task + 1) * per_task);
+    for (int64_t i = task * per_task, n = 1; i < end; i += n, n = 1) {  // neighbours go together
+      const int64_t r = ids[static_cast<size_t>(i)];
+      while (i + n < end && ids[static_cast<size_t>(i + n)] == r + n) ++n;
+      if (format == nullptr)
+        run_float(on, w, x, r, n, y + i, n, worker);
+      else
+        format->matvec(w.row(r), w.row_bytes, n, w.cols / kernels::kBlock, q, y + i);
+    }
   });
 }
 

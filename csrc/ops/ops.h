@@ -53,6 +53,10 @@ struct Product {
 // Several products of rows of the same x, as one piece of parallel work. Throws BadArgument on a shape that does not fit.
 void linear(Context& on, Rows<const float> x, const std::vector<Product>& products, Quantised& scratch);
 
+// y (ids) = x (1, cols of w) . w[ids]^T: these rows only, ascending, with the bits that linear() gives them.
+void linear_rows(Context& on, Rows<const float> x, const codec::Matrix& w, const std::vector<int32_t>& ids, float* y,
+                 Quantised& scratch);
+
 // x (T, D) = rows ids of the table, times scale.
 void embed(Context& on, const codec::Matrix& table, const int32_t* ids, float scale, Rows<float> x);
 

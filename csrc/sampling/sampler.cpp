@@ -50,6 +50,19 @@ Choice Sampler::sample(const float* logits, const uint32_t* mask) {
   return choice;
 }
 
+Choice Sampler::take(int32_t id) {
+  for (const auto& [banned, bias] : options_.logit_bias)
+    if (banned == id && bias == -kInfinity)
+      throw BadArgument(
+          cat("logits: expected at least one above -inf among 1 allowed tokens, and logit_bias bans that one, ", id,
+              "; look at logit_bias and the mask"));
+  if (options_.temperature != 0) random_.uniform();
+  remember(id);
+  Choice choice;
+  choice.id = id;
+  return choice;
+}
+
 int32_t Sampler::draw(const float* x, double max) {
   const bool top_k = options_.top_k > 0 && static_cast<size_t>(options_.top_k) < vocabulary_;
   if (!top_k && options_.top_p == 1.0F && options_.min_p == 0.0F) return draw_from_all(x, max);

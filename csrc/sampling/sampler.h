@@ -56,6 +56,8 @@ class Sampler {
   // logits (V): read only. mask: bit i set = id i allowed, null = all; (V + 31) / 32 words.
   // Throws BadArgument, and changes nothing, if the mask allows nothing, all allowed logits are -inf/NaN, or one is +inf.
   Choice sample(const float* logits, const uint32_t* mask = nullptr);
+  // The only id that may come: what sample() would do, random state included, without logits.
+  Choice take(int32_t id);
   const Options& options() const { return options_; }
   RandomState state() const { return random_; }
   void restore(RandomState state) { random_ = state; }

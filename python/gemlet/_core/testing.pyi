@@ -15,6 +15,7 @@ __all__: list[str] = [
     "fixed_exp",
     "fixed_log",
     "linear",
+    "linear_rows",
     "log_softmax_at",
     "narrow_f16",
     "oracle_attention",
@@ -89,6 +90,15 @@ def linear(
     w: typing.Annotated[numpy.typing.ArrayLike, numpy.uint8],
     type: str,
     x: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    threads: typing.SupportsInt | typing.SupportsIndex = 1,
+    float_compute: bool = False,
+) -> numpy.typing.NDArray[numpy.float32]: ...
+def linear_rows(
+    isa: str,
+    w: typing.Annotated[numpy.typing.ArrayLike, numpy.uint8],
+    type: str,
+    x: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    ids: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
     threads: typing.SupportsInt | typing.SupportsIndex = 1,
     float_compute: bool = False,
 ) -> numpy.typing.NDArray[numpy.float32]: ...

@@ -1,0 +1,72 @@
+// Longest common prefixes, and the budget.
+#include "engine/prefix_cache.h"
+
+#include <algorithm>
+#include <unordered_set>
+
+namespace gemlet::engine {
+namespace {
+
+int64_t common_prefix(const std::vector<int32_t>& a, const std::vector<int32_t>& b) {
+  const auto end = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
+  return end.first - a.begin();
+}
+
+int64_t bytes_of(const std::list<std::shared_ptr<const Snapshot>>& kept) {
+  std::unordered_set<const uint8_t*> seen;
+  size_t total = 0;
+  for (const std::shared_ptr<const Snapshot>& s : kept)
+    for (size_t layer = 0; layer < s->kv.layers(); ++layer)
+      for (const std::shared_ptr<uint8_t>& page : s->kv.held(layer))
+        if (page != nullptr && seen.insert(page.get()).second) total += s->kv.page_bytes(layer);
+  return static_cast<int64_t>(total);
+}
+
+}  // namespace
+
+std::pair<std::shared_ptr<const Snapshot>, int64_t> PrefixCache::find(const std::vector<int32_t>& ids, int64_t most) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  auto best = kept_.end();
+  int64_t length = 0;
+  for (auto it = kept_.begin(); it != kept_.end(); ++it) {
+    const int64_t shared = std::min(most, common_prefix((*it)->ids, ids));
+    if (shared > length && (*it)->kv.reaches(shared)) best = it, length = shared;
+  }
+  if (best == kept_.end()) return {nullptr, 0};
+  kept_.splice(kept_.end(), kept_, best);
+  return {kept_.back(), length};
+}
+
+void PrefixCache::add(std::vector<int32_t> ids, const model::KvCache& kv) {
+  if (budget_ <= 0 || ids.empty()) return;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  kept_.remove_if([&](const std::shared_ptr<const Snapshot>& s) {
+    const auto length = static_cast<int64_t>(s->ids.size());
+    return length <= static_cast<int64_t>(ids.size()) && kv.reaches(length) && common_prefix(s->ids, ids) == length;
+  });
+  kept_.push_back(std::make_shared<const Snapshot>(Snapshot{std::move(ids), kv}));
+  shrink();
+}
+
+void PrefixCache::shrink() {
+  while (kept_.size() > 1 && bytes_of(kept_) > budget_) kept_.pop_front();
+}
+
+std::list<std::shared_ptr<const Snapshot>> PrefixCache::list() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return kept_;
+}
+
+Snapshots PrefixCache::all() const {
+  const std::list<std::shared_ptr<const Snapshot>> kept = list();
+  return {kept.begin(), kept.end()};
+}
+
+void PrefixCache::clear() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  kept_.clear();
+}
+
+int64_t PrefixCache::bytes() const { return bytes_of(list()); }
+
+}  // namespace gemlet::engine
