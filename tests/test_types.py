@@ -119,7 +119,7 @@ def test_an_unknown_option_of_generate_names_the_nearest(m, option, error, words
         ({"kv_dtype": "q8"}, ValueError, "'f16'"),
         ({"compute": "bf16"}, ValueError, "'float32'"),
         ({"expert_cache": "2GiB"}, ValueError, "expert_cache='2GiB' is not available"),
-        ({"quant": "q4_k_m"}, ValueError, "quant='q4_k_m' is not available"),
+        ({"quant": "q4_k_m"}, ValueError, "quant must be one of 'q8_0'"),
         ({"draft": "mtp"}, ValueError, "draft='mtp' is not available"),
         ({"adapters": {}}, ValueError, "not available"),
     ],

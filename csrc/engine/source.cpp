@@ -19,9 +19,9 @@ bool is_folder(const std::filesystem::path& path) {
 }  // namespace
 
 Source open_source(const std::string& path) {
-  if (is_folder(path)) return {model::checkpoint_of_folder(path), vocabulary_of_folder(path)};
+  if (is_folder(path)) return {model::checkpoint_of_folder(path), vocabulary_of_folder(path), nullptr};
   const auto file = std::make_shared<const formats::Gguf>(formats::Gguf::open(path));
-  return {model::checkpoint_of(file), vocabulary_from(file)};
+  return {model::checkpoint_of(file), vocabulary_from(file), file};
 }
 
 text::Vocabulary vocabulary_at(const std::string& path) {

@@ -12,6 +12,7 @@ namespace gemlet::engine {
 struct Source {
   std::shared_ptr<const model::Checkpoint> checkpoint;
   text::Vocabulary vocabulary;
+  std::shared_ptr<const formats::Gguf> file;  // null for a folder
 };
 
 // Throws what the readers throw: ModelNotFound, BadFile, UnsupportedModel.

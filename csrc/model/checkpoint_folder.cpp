@@ -56,8 +56,8 @@ std::string name_of(const fs::path& folder) {
   std::string name = model.filename().string();
   if (last.parent_path().filename() != "snapshots" || name.rfind("models--", 0) != 0) return last.filename().string();
   name = name.substr(8);
-  if (const size_t slash = name.find("--"); slash != std::string::npos) name.replace(slash, 2, "/");
-  return name;
+  const size_t slash = name.find("--");
+  return slash == std::string::npos ? name : cat(name.substr(0, slash), "/", name.substr(slash + 2));
 }
 
 class FolderCheckpoint final : public Checkpoint {

@@ -124,8 +124,13 @@ void fill_kinds(const Keys& keys, int64_t pattern, Config& c) {
   }
 }
 
-// The frequencies that one object of rope parameters stands for.
-std::vector<float> frequencies(const Keys& rope, double theta, int64_t channels) {
+// The frequencies that one object of rope parameters stands for, and what they are made of.
+struct Rope {
+  std::vector<float> frequencies;
+  double base, factor;
+};
+
+Rope rope_of(const Keys& rope, double theta, int64_t channels) {
   const char* name = rope.find("rope_type") == nullptr ? "type" : "rope_type";
   const std::string type = rope.text(name, "default");
   const double base = rope.positive("rope_theta", theta), factor = rope.positive("factor", 1.0);
@@ -139,7 +144,8 @@ std::vector<float> frequencies(const Keys& rope, double theta, int64_t channels)
   if (type == "linear" && rope.find("factor") == nullptr)
     throw BadFile(cat(rope.where(), ": factor: expected a positive number, and it is missing"));
   const auto turning = static_cast<int64_t>(std::floor(part * static_cast<double>(channels) / 2));
-  return rope_frequencies(base, channels, type == "default" ? 1.0 : factor, turning);
+  const double divisor = type == "default" ? 1.0 : factor;
+  return {rope_frequencies(base, channels, divisor, turning), base, divisor};
 }
 
 // The channels of the first layer of a kind; layers of one kind that differ are refused by Config::check.
@@ -174,11 +180,13 @@ Config gemma3(const Keys& keys) {
   // Older files write the full layers' scaling apart, and both bases.
   const JsonValue* scaling = keys.object("rope_scaling");
   const JsonValue* full = scaling == nullptr ? part("full_attention") : scaling;
-  c.rope_full = frequencies(
-      Keys(*full, keys.where() + (scaling == nullptr ? ": rope_parameters.full_attention" : ": rope_scaling")),
-      keys.positive("rope_theta", 1e6), channels_of(c, false));
-  c.rope_sliding = frequencies(Keys(*part("sliding_attention"), keys.where() + ": rope_parameters.sliding_attention"),
-                               keys.positive("rope_local_base_freq", 1e4), channels_of(c, true));
+  const char* full_name = scaling == nullptr ? ": rope_parameters.full_attention" : ": rope_scaling";
+  const Rope far =
+      rope_of(Keys(*full, keys.where() + full_name), keys.positive("rope_theta", 1e6), channels_of(c, false));
+  const Rope near = rope_of(Keys(*part("sliding_attention"), keys.where() + ": rope_parameters.sliding_attention"),
+                            keys.positive("rope_local_base_freq", 1e4), channels_of(c, true));
+  c.rope_full = far.frequencies, c.rope_base_full = far.base, c.rope_factor = far.factor;
+  c.rope_sliding = near.frequencies, c.rope_base_sliding = near.base;
   return c;
 }
 
@@ -249,10 +257,11 @@ void fill_rope(const Keys& keys, Config& c) {
     const JsonValue* found = Keys(*nested, keys.where()).object(name);
     const std::string where = cat(keys.where(), ": rope_parameters.", name);
     if (found == nullptr) throw BadFile(cat(where, ": expected an object, and it is missing"));
-    return frequencies(Keys(*found, where), theta, channels);
+    return rope_of(Keys(*found, where), theta, channels);
   };
-  c.rope_full = part("full_attention", 1e6, full);
-  c.rope_sliding = part("sliding_attention", 1e4, near);
+  const Rope far = part("full_attention", 1e6, full), sliding = part("sliding_attention", 1e4, near);
+  c.rope_full = far.frequencies, c.rope_base_full = far.base;
+  c.rope_sliding = sliding.frequencies, c.rope_base_sliding = sliding.base;
 }
 
 Config gemma4(const Keys& keys, bool unified) {

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from .generation import GenerationStream
     from .model import Model, load
+    from .quantization import quantize
     from .results import Chunk, Generation, Perplexity, Timings, TokenLogprob, TopToken, Usage
     from .types import GenerateOptions
 
@@ -56,6 +57,7 @@ _HOME = {
     **dict.fromkeys(("Model", "load"), "model"),
     **dict.fromkeys(("Chunk", "Generation", "Perplexity", "Timings", "TokenLogprob", "TopToken", "Usage"), "results"),
     "GenerateOptions": "types",
+    "quantize": "quantization",
 }
 
 __all__ = [
@@ -85,6 +87,7 @@ __all__ = [
     "isa",
     "isas",
     "load",
+    "quantize",
 ]
 
 

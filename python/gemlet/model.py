@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from . import _core, measures, sources
+from . import _core, measures, quantization, sources
 from .arrays import as_ids, as_positions, several
 from .errors import GemletError
 from .generation import GenerationStream
@@ -51,7 +51,8 @@ def load(
     context: tokens that prompt and answer may have together; "auto" is what the model was trained for.
     kv_dtype: "auto", "f32" or "f16", how keys and values are kept.
     compute: "auto" quantises activations as the weights ask, "float32" keeps them as they are (slower, exact).
-    expert_cache, quant, draft: reserved; only their defaults are available in this version.
+    quant: "q8_0", "q4_0" or "f16": the weights of a folder in fewer bits, written to the cache once (see `.warnings`).
+    expert_cache, draft: reserved; only their defaults are available in this version.
 
     >>> with load("demo", threads=1, context=2048) as small:
     ...     small.context, small.threads
@@ -59,14 +60,15 @@ def load(
     """
     if unknown:
         raise unknown_option("load", unknown, _LOAD_OPTIONS)
-    for name, value in (("expert_cache", expert_cache), ("quant", quant), ("draft", draft)):
-        if value not in ("auto", None):
+    for name, value in (("expert_cache", expert_cache), ("draft", draft)):
+        if value != "auto":
             raise not_available("load", name, value)
     options = {
         "threads": threads if threads == "auto" else check_int("load", "threads", threads, 1, 1024),
         "context": context if context == "auto" else check_int("load", "context", context, 1, 2**31 - 1),
         "kv_dtype": check_choice("load", "kv_dtype", kv_dtype, ("auto", "f32", "f16")),
         "compute": check_choice("load", "compute", compute, ("auto", "float32")),
+        "quant": None if quant is None else check_choice("load", "quant", quant, quantization.FORMATS),
     }
     return _reload(sources.resolve(path), options)
 
@@ -77,11 +79,15 @@ class Model:
     Pickles as the way it was loaded. Close it with `close()` or a `with` block to give its memory back at once.
     """
 
-    def __init__(self, path: str, *, threads: int | str, context: int | str, kv_dtype: str, compute: str) -> None:
-        self._spec: dict[str, Any] = {"threads": threads, "context": context, "kv_dtype": kv_dtype, "compute": compute}
+    def __init__(
+        self, path: str, *, threads: int | str, context: int | str, kv_dtype: str, compute: str, quant: str | None
+    ) -> None:
+        settings = {"threads": threads, "context": context, "kv_dtype": kv_dtype, "compute": compute, "quant": quant}
+        self._spec: dict[str, Any] = settings
         self._path = path
+        file, self._notes = quantization.cached(path, quant)
         self._live: _core.Model | None = _core.Model(
-            path,
+            file,
             threads=0 if threads == "auto" else int(threads),
             context=0 if context == "auto" else int(context),
             kv_dtype=kv_dtype,
@@ -353,7 +359,7 @@ class Model:
     @property
     def warnings(self) -> list[str]:
         """What loading did that was not asked for; also told to the logger "gemlet"."""
-        return list(self._info["warnings"])
+        return [*self._notes, *self._info["warnings"]]
 
     @property
     def name(self) -> str:

@@ -15,6 +15,7 @@ VERBS = {
     "run": "continue a prompt with a model",
     "bench": "measure speed and memory against this machine's own limits",
     "show": "what a model file holds",
+    "quantize": "write a model in fewer bits, as a GGUF file",
     "tokenize": "text to token ids and pieces",
     "perplexity": "how well a model expects a text file",
     "doctor": "what this machine offers and what is installed",
@@ -25,7 +26,7 @@ OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 _EPILOG = """exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted
 results go to standard output, everything else to standard error; with --json an error is also an object on
 standard output: {"error": {"type": ..., "message": ...}}
-environment: GEMLET_MODELS (folder), GEMLET_THREADS, GEMLET_ISA, NO_COLOR"""
+environment: GEMLET_MODELS and GEMLET_CACHE (folders), GEMLET_THREADS, GEMLET_ISA, NO_COLOR"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
