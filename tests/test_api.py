@@ -378,7 +378,7 @@ def test_what_loading_did_unasked_is_told_and_logged(m, monkeypatch, caplog):
 def test_loading_what_is_not_a_model(tmp_path, demo_path):
     with pytest.raises(gemlet.ModelNotFound, match="no file"):
         gemlet.load(tmp_path / "nothing.gguf")
-    with pytest.raises(gemlet.ModelNotFound, match="a folder must be"):
+    with pytest.raises(gemlet.UnsupportedModel, match="folder"):
         gemlet.load(tmp_path)
     wrong = tmp_path / "wrong.gguf"
     with open(demo_path, "rb") as file:

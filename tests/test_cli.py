@@ -54,7 +54,7 @@ def test_every_verb_explains_itself_and_has_json(verb, capsys):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["rum"], 2, "no command 'rum'; did you mean 'run'?"),
+        (["runn"], 2, "no command 'runn'; did you mean 'run'?"),
         (["run"], 2, "required: MODEL"),
         (["run", "demo", "x", "--temprature", "1"], 2, "did you mean --temperature?"),
         (["run", "demo", "x", "-n", "many"], 2, "invalid int value: 'many'"),

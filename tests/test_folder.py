@@ -308,7 +308,7 @@ def test_files_that_are_missing(tmp_path: Path) -> None:
     with pytest.raises(
         ModelNotFound, match=r"config.json.*whole Hugging Face model.*for a GGUF file give its own path"
     ):
-        gemlet.load(tmp_path)
+        _core.Model(str(tmp_path))
     folder = Path(write(tmp_path / "cut", E2B, shards=3))
     (folder / "model-00002-of-00003.safetensors").unlink()
     with pytest.raises(ModelNotFound, match=r"model-00002-of-00003.safetensors', which is missing; put every shard"):
@@ -382,5 +382,10 @@ def test_what_the_model_says_of_itself(tmp_path: Path) -> None:
         assert model.tokenize("a and").tolist()[0] == 2
     (snapshot / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ bos_token }}"}))
     assert _core.Model(str(snapshot)).info()["chat_template"] == "{{ bos_token }}"
+    named = [{"name": "tool_use", "template": "x"}, {"name": "default", "template": "{{ messages[0] }}"}]
+    (snapshot / "tokenizer_config.json").write_text(json.dumps({"chat_template": named}))
+    assert _core.Model(str(snapshot)).info()["chat_template"] == "{{ messages[0] }}"
+    (snapshot / "chat_template.json").write_text(json.dumps({"chat_template": "{{ older }}"}))
+    assert _core.Model(str(snapshot)).info()["chat_template"] == "{{ older }}"
     (snapshot / "chat_template.jinja").write_text("{{ messages }}")
     assert _core.Model(str(snapshot)).info()["chat_template"] == "{{ messages }}"

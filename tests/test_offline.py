@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
+
+import gemlet
 
 SESSION = """
 import sys
@@ -21,12 +25,21 @@ assert cli.main(["run", path, "One, two,", "-n", "2", "-c", "64"]) == 0
 assert cli.main(["doctor", "--no-measure"]) == 0
 assert cli.main(["show", path]) == 0
 assert cli.main(["tokenize", path, "a"]) == 0
+assert cli.main(["list"]) == 0
 try:
     import socket
     socket.socket()
 except RuntimeError as error:
     print("guarded:", error)
 """
+
+
+def test_only_what_pull_uses_knows_a_network():
+    package = Path(gemlet.__file__).parent
+    words = re.compile(r"huggingface_hub|\b(socket|http|urllib|requests|httpx|ssl)\b")
+    code = {path: re.sub(r'"""(?s:.)*?"""|#.*', "", path.read_text(encoding="utf-8")) for path in package.rglob("*.py")}
+    users = {str(path.relative_to(package)) for path, text in code.items() if words.search(text)}
+    assert users == {"hub.py", "transfer.py", "doctor.py"}  # doctor looks whether the extra is there
 
 
 def test_a_session_without_sockets(demo_path):

@@ -5,9 +5,11 @@
 #include "bind/array.h"
 #include "bind/bind.h"
 #include "bind/constraint.h"
+#include "bind/session.h"
 #include "bind/stream.h"
 #include "bind/token_ids.h"
 #include "bind/wait.h"
+#include "core/error.h"
 #include "engine/evaluate.h"
 #include "engine/generate.h"
 
@@ -115,7 +117,10 @@ py::array_t<float> score(const std::shared_ptr<Engine>& e, const py::object& ids
 }
 
 std::unique_ptr<Stream> generate(const std::shared_ptr<Engine>& e, const py::object& ids,
-                                 engine::GenerateOptions options, const py::object& constraint) {
+                                 engine::GenerateOptions options, const py::object& constraint,
+                                 const Session* session) {
+  if (session != nullptr && session->engine != e) throw BadArgument("session: it belongs to another model");
+  if (session != nullptr) options.session = session->read;
   if (!constraint.is_none()) options.constraint = constraint_from(constraint, e->decoder().config().vocabulary);
   auto job = std::make_shared<engine::GenerateJob>(*e, ids_from(ids), std::move(options));
   e->scheduler().submit(job);
@@ -141,7 +146,8 @@ void register_model(py::module_& m) {
       .def("logits", &logits, py::arg("ids"), py::arg("positions") = py::none())
       .def("hidden", &hidden, py::arg("ids"), py::arg("layers"))
       .def("score", &score, py::arg("ids"), py::arg("first") = 1)
-      .def("generate", &generate, py::arg("ids"), py::arg("options"), py::arg("constraint") = py::none())
+      .def("generate", &generate, py::arg("ids"), py::arg("options"), py::arg("constraint") = py::none(),
+           py::arg("session") = nullptr)
       .def("cancel_all", [](Engine& e) { e.scheduler().cancel_all(); })
       .def("forget", [](Engine& e) { e.prefixes().clear(); })
       .def("close", &close);

@@ -55,6 +55,9 @@ class Engine {
   Buffer<float>& gathered() { return gathered_; }
   PrefixCache& prefixes() { return prefixes_; }
   model::KvCache new_cache() const { return {decoder_->config(), kv_type_, cache_bytes_}; }
+  model::KvCache cache_of(int64_t length, const std::vector<std::vector<std::shared_ptr<uint8_t>>>& held) const {
+    return model::KvCache::with_pages(decoder_->config(), kv_type_, cache_bytes_, length, held);
+  }
 
   // Throws BadArgument naming the first id outside the vocabulary, ContextOverflow where they do not fit.
   void check_ids(const std::vector<int32_t>& ids) const;

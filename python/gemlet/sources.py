@@ -1,10 +1,15 @@
-"""Which file or folder a model's name stands for. Local names only; opening and checking it is the engine's work."""
+"""Which file or folder a model's name stands for: a path, "demo", a name in GEMLET_MODELS, or a pulled name.
+
+Looks on this machine only and never connects; opening and checking what it finds is the engine's work.
+"""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
-from .errors import ModelNotFound
+from . import caches, demo, names
+from .errors import BadFile, GemletError, ModelNotFound, UnsupportedModel
 
 # GGUF's general.file_type in words: what most of the weights were quantised to.
 FILE_TYPES = {
@@ -16,21 +21,140 @@ FILE_TYPES = {
 
 
 def resolve(path: str | os.PathLike[str]) -> str:
-    """The file or folder that a name stands for, or ModelNotFound with what would help."""
+    """The GGUF file or the folder that a name stands for, or ModelNotFound with where it was looked for."""
+    name = _text(path)
+    if name == "demo":
+        return os.fspath(demo.path())
+    local = os.path.expanduser(name)
+    if os.path.isdir(local):
+        return _inside(local, None)[0]
+    if os.path.exists(local):
+        return local
+    return _path_of(_known(name, caches.hub_cache()))
+
+
+def choose(path: str | os.PathLike[str], quant: str) -> tuple[str, str | None]:
+    """As `resolve`, where `quant` picks one of several GGUF files; it is given back if that is not its meaning here."""
+    if not isinstance(quant, str):
+        raise TypeError(f"load: quant must be a string, not {quant!r}")
+    name = _text(path)
+    local = os.path.expanduser(name)
+    if name == "demo" or os.path.isfile(local):
+        return name, quant
+    if os.path.isdir(local):
+        return _inside(local, quant)
+    asked = names.parse(name)
+    if asked is None or any(name == model.name for model in caches.own_models()):
+        own = demo.models_folder() / name
+        return _inside(os.fspath(own), quant) if own.is_dir() and names.is_inside(name) else (name, quant)
+    return pretrained(name, quant)
+
+
+def _text(path: str | os.PathLike[str]) -> str:
     try:
         name = os.fspath(path)
     except TypeError:
         raise TypeError(f"load: path must be a string or a path, not {path!r}") from None
     if not isinstance(name, str):
         raise TypeError(f"load: path must be a string or a path, not {path!r}")
-    if name == "demo":
-        from . import demo
-
-        return os.fspath(demo.path())
-    name = os.path.expanduser(name)
-    if not os.path.exists(name):
-        raise ModelNotFound(
-            f"load: no file {name!r} (from {os.getcwd()}); give the path of a GGUF file or of a Hugging Face folder, "
-            "or 'demo' for the demo model"
-        )
     return name
+
+
+def pretrained(
+    name: str, quant: str | None = None, revision: str | None = None, cache_dir: str | os.PathLike[str] | None = None
+) -> tuple[str, str | None]:
+    """The path of a pulled model, and what of `quant` is left for loading: None, unless the model is a folder.
+
+    Looks in `cache_dir`, else in the hub's cache.
+    """
+    asked = names.parse(name) if isinstance(name, str) else None
+    if asked is None:
+        raise ValueError(f"from_pretrained: {name!r} is no name on the hub; expected 'org/name' or 'org/name:quant'")
+    if revision is not None and not names.is_revision(revision):
+        raise ValueError(f"from_pretrained: revision {revision!r} is no branch, tag or commit")
+    if revision is not None and asked.revision not in (None, revision):
+        raise ValueError(
+            f"from_pretrained: revision {revision!r} and {asked.revision!r} of {name!r} contradict each other"
+        )
+    if quant is not None and asked.quant is not None and quant.upper() != asked.quant.upper():
+        raise ValueError(f"from_pretrained: quant {quant!r} contradicts {name!r}")
+    cache = caches.hub_cache() if cache_dir is None else Path(cache_dir).expanduser()
+    repo = names.Name(asked.repo, revision or asked.revision)
+    wanted = names.Name(repo.repo, repo.revision, quant or asked.quant)
+    if quant is not None and asked.quant is None:
+        found = _only_folder(repo, cache)
+        if found is not None:
+            return _path_of(found), quant
+    return _path_of(_known(str(wanted), cache)), None
+
+
+def _only_folder(name: names.Name, cache: Path) -> caches.CachedModel | None:
+    """The model, if it is a folder without GGUF files to choose from."""
+    try:
+        found = caches.find(name, cache)
+    except ModelNotFound:
+        return None
+    if found is None or found.format != "safetensors" or names.gguf_groups(found.files):
+        return None
+    return found
+
+
+def _known(name: str, cache: Path) -> caches.CachedModel:
+    """The model of GEMLET_MODELS or of a cache that has this name."""
+    for model in caches.own_models():
+        if name in (model.name, f"{model.name}.gguf"):
+            return model
+    asked = names.parse(name)
+    if asked is not None:
+        found = caches.find(asked, cache)
+        if found is not None:
+            return found
+    raise _not_found(name, asked, cache)
+
+
+def _path_of(model: caches.CachedModel) -> str:
+    if model.missing:
+        again = f"; fetch it: gemlet pull {model.name}" if model.origin == "hub" else ""
+        raise BadFile(
+            f"load: {model.name} is not complete: {names.listed(model.missing)} missing in {model.path}{again}"
+        )
+    if model.path is None:
+        raise GemletError(f"load: {model.name} has no file yet")
+    return model.path
+
+
+def _inside(folder: str, quant: str | None) -> tuple[str, str | None]:
+    """The folder itself if it is a model, else the GGUF file in it that is meant."""
+    files = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+    if any(file == "config.json" or file.endswith((".safetensors", ".safetensors.index.json")) for file in files):
+        return folder, quant
+    groups = names.gguf_groups(files)
+    if not groups:
+        raise UnsupportedModel(
+            f"load: {folder} is a folder without a model: expected config.json with *.safetensors, or one *.gguf"
+        )
+    if quant is None and len(groups) > 1:
+        listed = names.listed(group.files[0] for group in groups)
+        raise UnsupportedModel(f"load: {folder} is a folder of {len(groups)} models: {listed}; give the path of one")
+    group = names.pick(groups, quant, f"load: {folder}")
+    if group.missing:
+        raise BadFile(f"load: {folder}: {names.listed(group.missing)} missing, parts of {group.files[0]}")
+    return os.path.join(folder, group.files[0]), None
+
+
+def _not_found(name: str, asked: names.Name | None, cache: Path) -> ModelNotFound:
+    import difflib
+
+    text = f"load: no file {name!r} (from {os.getcwd()})"
+    if name.endswith(".gguf") or (asked is None and os.sep in name):
+        return ModelNotFound(f"{text}; give the path of a GGUF file or a model folder, or 'demo' for the demo model")
+    text += f", no such model in {demo.models_folder()} (GEMLET_MODELS)" + (f" or in {cache} (hub)" if asked else "")
+    known = {model.name.lower(): model.name for model in caches.everything(cache)}
+    for model in list(known.values()):  # without the quant, a name is nearer to what people type
+        known.setdefault(model.split(":")[0].lower(), model)
+    near = [known[found] for found in difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)]
+    if near:
+        text += f"; nearest: {names.listed(near)}"
+    if asked is not None:
+        return ModelNotFound(f"{text}; to fetch it: gemlet pull {asked}")
+    return ModelNotFound(f"{text}; gemlet list shows what is there, 'demo' is the demo model")

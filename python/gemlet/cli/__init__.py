@@ -1,6 +1,7 @@
 """The `gemlet` command: finds the verb's file, runs it, and turns every error into one line and an exit code.
 
 One file a verb, imported only when it is used. A verb module has `add_arguments(parser)` and `run(args) -> int`.
+Its name is the verb's, but for `list`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 VERBS = {
     "run": "continue a prompt with a model",
     "bench": "measure speed and memory against this machine's own limits",
-    "show": "what a model file holds",
+    "pull": "fetch a model from the hub",
+    "list": "the models on this machine",
+    "show": "what a model holds",
+    "rm": "remove a pulled model",
     "quantize": "write a model in fewer bits, as a GGUF file",
     "tokenize": "text to token ids and pieces",
     "perplexity": "how well a model expects a text file",
@@ -26,7 +30,8 @@ OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 _EPILOG = """exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted
 results go to standard output, everything else to standard error; with --json an error is also an object on
 standard output: {"error": {"type": ..., "message": ...}}
-environment: GEMLET_MODELS and GEMLET_CACHE (folders), GEMLET_THREADS, GEMLET_ISA, NO_COLOR"""
+environment: GEMLET_MODELS and GEMLET_CACHE (folders), GEMLET_THREADS, GEMLET_ISA, NO_COLOR; for pulled models
+also HF_HOME, HF_HUB_CACHE, and for pull HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HF_HUB_DISABLE_PROGRESS_BARS"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,7 +72,8 @@ def _dispatch(words: list[str]) -> int:
         return _overview(verb)
     from .arguments import Parser
 
-    module = import_module(f".{verb}", __name__)
+    # A module `list` would become an attribute of this package and hide the built-in here.
+    module = import_module(".listing" if verb == "list" else f".{verb}", __name__)
     parser = Parser(verb, VERBS[verb], _EPILOG)
     module.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object on standard output")

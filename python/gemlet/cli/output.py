@@ -19,7 +19,7 @@ _BLOCKS = " ▏▎▍▌▋▊▉█"
 
 def add_model(parser: ArgumentParser) -> None:
     """The model and how to load it."""
-    parser.add_argument("model", metavar="MODEL", help="a GGUF file, or 'demo'")
+    parser.add_argument("model", metavar="MODEL", help="a file, a folder, a pulled name, or 'demo'")
     parser.add_argument("-t", "--threads", type=int, metavar="N", help="threads (default: what this process may use)")
     parser.add_argument("-c", "--context", type=int, metavar="N", help="tokens of prompt and answer together")
     parser.add_argument(

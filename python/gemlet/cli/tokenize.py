@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The text and how to read it."""
-    parser.add_argument("model", metavar="MODEL", help="a GGUF file, or 'demo'")
+    parser.add_argument("model", metavar="MODEL", help="a file, a folder, a pulled name, or 'demo'")
     parser.add_argument(
         "text", metavar="TEXT", nargs="?", default="-", help="text; '-' or nothing reads standard input"
     )
