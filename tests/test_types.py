@@ -120,7 +120,7 @@ def test_an_unknown_option_of_generate_names_the_nearest(m, option, error, words
         ({"kv_dtype": "q8"}, ValueError, "'f16'"),
         ({"compute": "bf16"}, ValueError, "'float32'"),
         ({"expert_cache": "2GiB"}, ValueError, "expert_cache='2GiB' is not available"),
-        ({"quant": "q4_k_m"}, ValueError, "quant='q4_k_m' is not available"),
+        ({"quant": "q4_k_m"}, ValueError, "quant must be one of 'q8_0'"),
         ({"draft": 3}, TypeError, "draft must be a string, a path or None, not 3"),
         ({"draft": "mtp"}, gemlet.ModelNotFound, "draft='mtp' is no file or folder; expected one, or 'auto'"),
         ({"adapters": {}}, ValueError, "not available"),

@@ -41,6 +41,16 @@ std::shared_ptr<Engine> load(const std::string& path, int threads, int64_t conte
   return {new Engine(path, options), &let_go};
 }
 
+// What the model's makers say, by the names of the options of `generate`.
+py::dict generation(const model::GenerationDefaults& defaults) {
+  py::dict d;
+  if (defaults.temperature) d["temperature"] = *defaults.temperature;
+  if (defaults.top_k) d["top_k"] = *defaults.top_k;
+  if (defaults.top_p && *defaults.top_p > 0) d["top_p"] = *defaults.top_p;
+  if (defaults.min_p && *defaults.min_p < 1) d["min_p"] = *defaults.min_p;
+  return d;
+}
+
 py::dict info(const Engine& e) {
   const model::Config& c = e.decoder().config();
   const model::Weights& w = e.decoder().weights();
@@ -62,6 +72,8 @@ py::dict info(const Engine& e) {
   d["draft"] = engine::name_of(e.draft_kind());
   d["draft_path"] = e.drafter() ? py::object(py::str(e.drafter()->file().path())) : py::object(py::none());
   d["suppress_ids"] = c.suppress, d["file_type"] = e.decoder().file().file_type();
+  d["format"] = e.decoder().file().format(), d["chat_template"] = e.decoder().file().chat_template();
+  d["generation"] = generation(e.defaults());
   return d;
 }
 

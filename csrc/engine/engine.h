@@ -41,6 +41,7 @@ class Engine {
   const text::Tokenizer& tokenizer() const { return *tokenizer_; }
   std::shared_ptr<const text::Tokenizer> shared_tokenizer() const { return tokenizer_; }
   const std::vector<int32_t>& end_ids() const { return end_ids_; }  // ids that end a generation
+  const model::GenerationDefaults& defaults() const { return defaults_; }
   const LoadOptions& options() const { return options_; }
   const std::vector<std::string>& warnings() const { return warnings_; }  // what loading did that was not asked for
   int64_t context() const { return context_; }
@@ -76,6 +77,7 @@ class Engine {
   LoadOptions options_;
   std::shared_ptr<const model::Decoder> decoder_;
   std::shared_ptr<const text::Tokenizer> tokenizer_;
+  model::GenerationDefaults defaults_;
   std::vector<int32_t> end_ids_;
   std::unique_ptr<const model::Drafter> drafter_;
   DraftKind draft_kind_ = DraftKind::Off;

@@ -133,6 +133,14 @@ Config gemma4(const Gguf& file) {
   return c;
 }
 
+std::optional<double> optional_number(const Gguf& file, const std::string& key) {
+  if (file.find(key) == nullptr) return std::nullopt;
+  const double number = file.require_float(key);
+  if (!std::isfinite(number) || number < 0)
+    throw BadFile(cat("gguf: '", file.path(), "': key '", key, "': expected a number of 0 or more, got ", number));
+  return number;
+}
+
 class GgufCheckpoint final : public Checkpoint {
  public:
   explicit GgufCheckpoint(std::shared_ptr<const Gguf> file) : file_(std::move(file)) {}
@@ -150,6 +158,27 @@ class GgufCheckpoint final : public Checkpoint {
   std::optional<int64_t> file_type() const override {
     const Value* value = file_->find("general.file_type");
     return value != nullptr ? value->as_int() : std::nullopt;
+  }
+
+  GenerationDefaults generation() const override {
+    const std::string prefix = "general.sampling.";
+    GenerationDefaults d;
+    d.temperature = optional_number(*file_, prefix + "temp");
+    d.top_p = optional_number(*file_, prefix + "top_p");
+    d.min_p = optional_number(*file_, prefix + "min_p");
+    if (file_->find(prefix + "top_k") != nullptr) d.top_k = std::max<int64_t>(0, file_->require_int(prefix + "top_k"));
+    for (const char* name : {"eos_token_id", "eot_token_id", "eom_token_id"}) {
+      const Value* value = file_->find(std::string("tokenizer.ggml.") + name);
+      const auto id = value == nullptr ? std::nullopt : value->as_int();
+      if (id && *id >= 0 && *id <= INT32_MAX) d.end_ids.push_back(static_cast<int32_t>(*id));
+    }
+    return d;
+  }
+
+  std::optional<std::string> chat_template() const override {
+    const Value* value = file_->find("tokenizer.chat_template");
+    const auto text = value == nullptr ? std::nullopt : value->as_string();
+    return text ? std::optional<std::string>(*text) : std::nullopt;
   }
 
   Config config() const override {

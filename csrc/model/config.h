@@ -40,7 +40,9 @@ struct Config {
   int64_t centroids_used = 0;
   std::vector<LayerConfig> layers;
   std::vector<float> rope_sliding, rope_full;  // frequencies (C / 2); 0 does not turn
-  std::vector<int32_t> suppress;               // ids never sampled
+  double rope_base_sliding = 1e4, rope_base_full = 1e6,
+         rope_factor = 1;         // what they were made of; the factor: full only
+  std::vector<int32_t> suppress;  // ids never sampled
 
   // The last layer with keys and values of its own: what it and later layers make of a token, no other token sees.
   size_t last_owner() const;

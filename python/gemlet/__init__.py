@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .generation import GenerationStream
     from .model import Model, load
     from .planning import plan
+    from .quantization import quantize
     from .results import (
         Chunk,
         Decision,
@@ -91,6 +92,7 @@ _HOME = {
     ),
     "GenerateOptions": "types",
     "plan": "planning",
+    "quantize": "quantization",
 }
 
 __all__ = [
@@ -128,6 +130,7 @@ __all__ = [
     "isas",
     "load",
     "plan",
+    "quantize",
 ]
 
 

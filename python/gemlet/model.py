@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from . import _core, measures, sources
+from . import _core, measures, quantization, sources
 from .arrays import as_ids, as_positions, several
 from .chat.methods import ChatMethods
 from .errors import GemletError
@@ -55,7 +55,8 @@ def load(
     kv_dtype: how keys and values are kept: "f16", "f32", or "q8_0", about half the memory of "f16" and faster over a
     long context; "auto" is "f32" for weights in float32, else "f16".
     compute: "auto" quantises activations as the weights ask, "float32" keeps them as they are (slower, exact).
-    quant: which GGUF file of a pulled repository or a folder that has several, as "Q8_0".
+    quant: "q8_0", "q4_0" or "f16": a folder's weights in fewer bits, written to the cache once (see `.warnings`); or
+        which GGUF file of a pulled repository or a folder that has several, as "Q8_0".
     draft: guess tokens ahead and check several in one step, which changes no token: "auto" takes the drafter (Gemma 4's
         "assistant") that lies beside the model, else "lookup" (what followed the same words before), and stops while it
         does not pay; None or "off"; or the path of a drafter. What came of it: `.usage.draft` of an answer.
@@ -69,15 +70,15 @@ def load(
         raise unknown_option("load", unknown, _LOAD_OPTIONS)
     if quant is not None:
         path, quant = sources.choose(path, quant)
-    for name, value in (("expert_cache", expert_cache), ("quant", quant)):
-        if value not in ("auto", None):
-            raise not_available("load", name, value)
+    if expert_cache != "auto":
+        raise not_available("load", "expert_cache", expert_cache)
     options = {
         "threads": threads if threads == "auto" else check_int("load", "threads", threads, 1, 1024),
         "context": context if context == "auto" else check_int("load", "context", context, 1, 2**31 - 1),
         "kv_dtype": check_choice("load", "kv_dtype", kv_dtype, ("auto", "f32", "f16", "q8_0")),
         "compute": check_choice("load", "compute", compute, ("auto", "float32")),
         "draft": sources.drafter(draft),
+        "quant": None if quant is None else check_choice("load", "quant", quant.lower(), quantization.FORMATS),
     }
     return _reload(sources.resolve(path), options)
 
@@ -89,7 +90,15 @@ class Model(ChatMethods):
     """
 
     def __init__(
-        self, path: str, *, threads: int | str, context: int | str, kv_dtype: str, compute: str, draft: str = "auto"
+        self,
+        path: str,
+        *,
+        threads: int | str,
+        context: int | str,
+        kv_dtype: str,
+        compute: str,
+        draft: str = "auto",
+        quant: str | None = None,
     ) -> None:
         self._spec: dict[str, Any] = {
             "threads": threads,
@@ -97,10 +106,12 @@ class Model(ChatMethods):
             "kv_dtype": kv_dtype,
             "compute": compute,
             "draft": draft,
+            "quant": quant,
         }
         self._path = path
+        file, self._notes = quantization.cached(path, quant)
         self._live: _core.Model | None = _core.Model(
-            path,
+            file,
             threads=0 if threads == "auto" else int(threads),
             context=0 if context == "auto" else int(context),
             kv_dtype=kv_dtype,
@@ -186,7 +197,7 @@ class Model(ChatMethods):
 
         stream: give an iterator of chunks back instead of the whole answer.
         max_tokens: new tokens at most; None is as many as the context holds.
-        temperature, top_k, top_p, min_p: None is Gemma's own 1.0, 64, 0.95, 0; temperature=0 takes the likeliest token.
+        temperature, top_k, top_p, min_p: None is the model's own, or Gemma's 1.0, 64, 0.95, 0; temperature=0 is greedy.
         repeat_penalty, penalty_window: divides the logits of the last penalty_window ids (-1: all); 1 is off.
         presence_penalty, frequency_penalty: subtracted from new ids seen, once or each time; 0 is off.
         logit_bias: token id -> number added to its logit; -inf bans it.
@@ -224,7 +235,10 @@ class Model(ChatMethods):
             if token >= self.vocab_size:
                 last = self.vocab_size - 1
                 raise ValueError(f"generate: logit_bias has token id {token}, outside the vocabulary, 0 to {last}")
-        return GenerationStream(self._engine, ids, options, self.context, warnings, self._answer(options, after))
+        answer = self._answer(options, after)
+        return GenerationStream(
+            self._engine, ids, options, self.context, warnings, self._info["generation"], answer
+        )
 
     def _answer(self, options: GenerateOptions, after: int | None = None) -> Answer | None:
         """What the answer must be, ready for one generation; None: anything. `after`: the id behind which it begins."""
@@ -431,7 +445,7 @@ class Model(ChatMethods):
 
     @property
     def path(self) -> str:
-        """The file."""
+        """The file or folder."""
         return self._path
 
     @property
@@ -442,7 +456,7 @@ class Model(ChatMethods):
     @property
     def warnings(self) -> list[str]:
         """What loading did that was not asked for; also told to the logger "gemlet"."""
-        return list(self._info["warnings"])
+        return [*self._notes, *self._info["warnings"]]
 
     @property
     def name(self) -> str:
