@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_kernels import SETS, assert_same_bits, each_set, needs_sets
 
 from gemlet._core import testing
+from test_kernels import SETS, assert_same_bits, each_set, needs_sets
 
 KINDS = ["f32", "f16", "q8_0"]
 each_kind = pytest.mark.parametrize("kind", KINDS)
