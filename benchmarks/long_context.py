@@ -2,9 +2,9 @@
 
     python benchmarks/long_context.py e2b-q4_0.gguf --kv f16 q8_0 --tokens 4096 16384 65536 131072
 
-The cache is filled with random keys and values, not by the model; each type of cache runs in a process of its own, whose
-peak resident memory is shown. `read` is the bytes of keys and values a step reads, divided by what this machine reads
-from memory at the same moment; `cache` is the step less a step behind an empty cache.
+The cache is filled with random keys and values, not by the model. Each type runs in a process of its own, whose peak
+resident memory is shown. `read` is the bytes of keys and values a step reads, divided by what this machine reads from
+memory at about the same moment; `cache` is the step less a step behind an empty cache.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Caches of every type in a model: same bits however the work is cut, sizes as computed, and decoding behind long ones."""
+"""Caches of every type in a model: same bits however the work is cut, sizes as computed, decoding behind long ones."""
 
 from __future__ import annotations
 
@@ -62,6 +62,17 @@ def padded(kind: str, channels: int) -> float:
     if kind == "q8_0":
         return -(-channels // 32) * 34
     return -(-channels // 8) * 8 * {"f16": 2, "f32": 4}[kind]
+
+
+@each_model
+def test_bytes_read_before_are_used_again(name):
+    """Pages of one generation are shared by the next, and copied when it writes into the last of them."""
+    ids = golden(name)["ids"]
+    model = _core.Model(str(GOLDEN / f"{name}.gguf"), kv_dtype="q8_0")
+    for cut in (40, 50, len(ids)):
+        again = greedy(model, ids[:cut], 8)
+        assert again["ids"] == greedy(open_model(name, kv_dtype="q8_0"), ids[:cut], 8)["ids"]
+    assert again["cached_tokens"] > 0
 
 
 def layer_sizes(name: str) -> list[tuple[bool, int, int]]:

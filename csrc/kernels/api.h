@@ -75,7 +75,7 @@ struct AttendTile {
   const int64_t* begin;  // (rows) visible keys of a row: [begin, end)
   const int64_t* end;
   float* scores;   // scratch (rows, kTileKeys)
-  float* widened;  // scratch (kPageKeys, C)
+  float* widened;  // scratch (kPageKeys, C) + (rows)
   float* max;      // (rows) largest score in this tile, -inf where no key is visible
   float* sum;      // (rows) sum of exp(score - max)
   float* out;      // (rows, C) sum of exp(score - max) * v

@@ -72,7 +72,7 @@ Sums take_sums(float*& p, int64_t rows, int64_t channels) {
   return s;
 }
 
-int64_t tile_floats(int64_t rows, int64_t channels) { return rows * kTileKeys + kPageKeys * channels; }
+int64_t tile_floats(int64_t rows, int64_t channels) { return rows * (kTileKeys + 1) + kPageKeys * channels; }
 
 void check(const Attention& a) {
   const int64_t columns = a.kv.used * a.kv.kv_heads;
@@ -305,15 +305,11 @@ void attention(Context& on, const std::vector<Attention>& sequences, float scale
 
 void attention_weights(Context& on, const float* q, const KvPages& kv, int64_t kv_head, int64_t begin, int64_t end,
                        float scale, float* out) {
-  const auto bytes = static_cast<size_t>(kv.channels) * (kv.half ? 2 : 4);
+  const size_t before = static_cast<size_t>(kv_head) * head_bytes(kv.type, kv.channels);
   float* key = on.workers.front().floats.reserve(kv.channels);
   float most = -INFINITY;
   for (int64_t j = begin; j < end; ++j) {
-    const uint8_t* at = kv.k[j / kPageKeys] + static_cast<size_t>(kv_head * kPageKeys + j % kPageKeys) * bytes;
-    if (kv.half)
-      on.kernels.widen_f16(reinterpret_cast<const uint16_t*>(at), kv.channels, key);
-    else
-      std::memcpy(key, at, bytes);
+    load_key(on.kernels, kv, kv.k[j / kPageKeys] + before, j % kPageKeys, key);
     double sum = 0;
     for (int64_t d = 0; d < kv.used; ++d) sum += static_cast<double>(q[d]) * static_cast<double>(key[d]);
     out[j] = static_cast<float>(sum) * scale;

@@ -71,4 +71,20 @@ void store_value(const kernels::Table& kernels, const KvPages& kv, const float* 
   store(kernels, kv, row, slot, head, [](int64_t j, int64_t block, int64_t) { return kernels::value_place(j, block); });
 }
 
+void load_key(const kernels::Table& kernels, const KvPages& kv, const uint8_t* head, int64_t slot, float* row) {
+  if (kv.type == KvType::F16) {
+    kernels.widen_f16(reinterpret_cast<const uint16_t*>(head) + slot * kv.channels, kv.used, row);
+  } else if (kv.type == KvType::F32) {
+    std::memcpy(row, reinterpret_cast<const float*>(head) + slot * kv.channels,
+                static_cast<size_t>(kv.used) * sizeof(float));
+  } else {
+    for (int64_t c = 0; c < kv.used; ++c) {
+      const BytePlace place = kernels::key_place(slot, c / kBlock, kv.channels / kBlock);
+      uint16_t scale = 0;
+      std::memcpy(&scale, head + place.scale, 2);
+      row[c] = codec::half_to_float(scale) * static_cast<float>(static_cast<int8_t>(head[place.of(c % kBlock)]));
+    }
+  }
+}
+
 }  // namespace gemlet::ops

@@ -108,6 +108,8 @@ size_t head_bytes(KvType type, int64_t channels);
 // channels, NaN (and bytes of zero) where a value is not finite or too large for it.
 void store_key(const kernels::Table& kernels, const KvPages& kv, const float* row, int64_t slot, uint8_t* head);
 void store_value(const kernels::Table& kernels, const KvPages& kv, const float* row, int64_t slot, uint8_t* head);
+// row (used) <- key `slot` of a head's part of a page.
+void load_key(const kernels::Table& kernels, const KvPages& kv, const uint8_t* head, int64_t slot, float* row);
 
 // Queries of one sequence: token t of q (T, H * C) sees keys [begin[t], end[t]), and its result goes to row t of out.
 struct Attention {

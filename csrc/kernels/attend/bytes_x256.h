@@ -46,6 +46,7 @@ void score_group(const AttendTile& tile, int64_t r, const uint8_t* group, float*
     for (int h = 0; h < kVectors; ++h) sums[i][h] = P::zero();
   for (int64_t b = 0; b < tile.channels / kBlock; ++b) {
     const uint8_t* block = group + b * kKeyBlock;
+    if (r == 0) fetch_ahead(block, kKeyBlock);
     const int16_t* q = tile.q16 + r * tile.channels + b * kBlock;
     typename P::Integers dot[NR][kVectors];
 #pragma GCC unroll 16
@@ -71,35 +72,70 @@ void score_group(const AttendTile& tile, int64_t r, const uint8_t* group, float*
       P::store_times(sums[i][h], tile.q_scale[r + i] * tile.scale, scores + i * kTileKeys + h * P::kLanes);
 }
 
-// The weights of one row times the scales of one block of values, as int16 by the largest of them. Returns what one unit
-// stands for. `kAll`: the row sees every key of the page; else the scale of a key with weight 0 may be anything.
-template <bool kAll>
-float quantize_weights(const float* weights, const float* scales, int16_t* out) {
-  __m256 w[kPageKeys / 8];
-  __m256i most = _mm256_setzero_si256();
-#pragma GCC unroll 8
-  for (int i = 0; i < kPageKeys / 8; ++i) {
-    const __m256 p = _mm256_loadu_ps(weights + 8 * i);
-    w[i] = _mm256_mul_ps(p, _mm256_loadu_ps(scales + 8 * i));
-    if (!kAll) w[i] = _mm256_and_ps(w[i], _mm256_cmp_ps(p, _mm256_setzero_ps(), _CMP_NEQ_OQ));
-    most = _mm256_max_epi32(most, _mm256_castps_si256(w[i]));  // none is negative; NaN is the largest
-  }
-  __m128i top = _mm_max_epi32(_mm256_castsi256_si128(most), _mm256_extracti128_si256(most, 1));
+// The largest of eight lanes that are not negative; NaN counts as the largest.
+inline float largest_of(__m256i bits) {
+  __m128i top = _mm_max_epi32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1));
   top = _mm_max_epi32(top, _mm_unpackhi_epi64(top, top));
   top = _mm_max_epi32(top, _mm_shuffle_epi32(top, 1));
-  const float largest = _mm_cvtss_f32(_mm_castsi128_ps(top));
-  if (largest < kLeastWeight) {
-    std::memset(out, 0, kPageKeys * sizeof(int16_t));
-    return 0;
+  return _mm_cvtss_f32(_mm_castsi128_ps(top));
+}
+
+// Keys of a page in the order in which packing two vectors of 32 bits to one of 16 puts them right again:
+// 0..3, 8..11 and 4..7, 12..15 of each sixteen.
+inline __m256i packing_order(int vector) {
+  const __m256i even = _mm256_setr_epi32(0, 1, 2, 3, 8, 9, 10, 11);
+  return _mm256_add_epi32(even, _mm256_set1_epi32(vector / 2 * 16 + vector % 2 * 4));
+}
+
+// The weights of one row for the keys of a page, divided by the largest, in packing order. Returns that one, or 0 where
+// all are too small to count.
+inline float normalize_weights(float* weights) {
+  __m256 w[kPageKeys / 8];
+  __m256i most = _mm256_setzero_si256();
+  for (int i = 0; i < kPageKeys / 8; ++i) {
+    w[i] = _mm256_loadu_ps(weights + 8 * i);
+    most = _mm256_max_epi32(most, _mm256_castps_si256(w[i]));
   }
-  const __m256 to_integer = _mm256_set1_ps(32767.0F / largest);
-#pragma GCC unroll 4
+  const float largest = largest_of(most);
+  const bool counts = largest >= kLeastWeight;
+  const __m256 factor = _mm256_set1_ps(counts ? 1.0F / largest : 0.0F);
   for (int i = 0; i < kPageKeys / 8; i += 2) {
-    const __m256i packed = _mm256_packs_epi32(_mm256_cvtps_epi32(_mm256_mul_ps(w[i], to_integer)),
-                                              _mm256_cvtps_epi32(_mm256_mul_ps(w[i + 1], to_integer)));
-    _mm256_store_si256(reinterpret_cast<__m256i*>(out + 8 * i), _mm256_permute4x64_epi64(packed, 0xD8));
+    const __m256 a = _mm256_mul_ps(w[i], factor), b = _mm256_mul_ps(w[i + 1], factor);
+    _mm256_storeu_ps(weights + 8 * i, _mm256_permute2f128_ps(a, b, 0x20));
+    _mm256_storeu_ps(weights + 8 * i + 8, _mm256_permute2f128_ps(a, b, 0x31));
   }
+  return counts ? largest : 0.0F;
+}
+
+// The scales of one block of values for the keys `seen` of a page, so that the largest becomes 32767, in packing order; 0
+// for other keys. Returns what one unit stands for.
+inline float normalize_scales(const uint8_t* block, Span seen, float* scales) {
+  const __m256i before = _mm256_set1_epi32(static_cast<int>(seen.begin) - 1);
+  const __m256i end = _mm256_set1_epi32(static_cast<int>(seen.end));
+  __m256 s[kPageKeys / 8];
+  __m256i most = _mm256_setzero_si256();
+  for (int i = 0; i < kPageKeys / 8; ++i) {
+    const __m256i at = packing_order(i);
+    const __m256i mask = _mm256_and_si256(_mm256_cmpgt_epi32(at, before), _mm256_cmpgt_epi32(end, at));
+    const uint8_t* halves = block + i / 2 * 32 + i % 2 * 8;
+    const __m128i eight = _mm_unpacklo_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(halves)),
+                                             _mm_loadl_epi64(reinterpret_cast<const __m128i*>(halves + 16)));
+    s[i] = _mm256_and_ps(_mm256_cvtph_ps(eight), _mm256_castsi256_ps(mask));
+    most = _mm256_max_epi32(most, _mm256_castps_si256(s[i]));
+  }
+  const float largest = largest_of(most);
+  const __m256 factor = _mm256_set1_ps(largest == 0 ? 0.0F : 32767.0F / largest);
+  for (int i = 0; i < kPageKeys / 8; ++i) _mm256_store_ps(scales + 8 * i, _mm256_mul_ps(s[i], factor));
   return largest * (1.0F / 32767.0F);
+}
+
+inline void weights_to_integers(const float* weights, const float* scales, int16_t* out) {
+  const auto integers = [&](int i) {
+    return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(weights + 8 * i), _mm256_load_ps(scales + 8 * i)));
+  };
+#pragma GCC unroll 4
+  for (int i = 0; i < kPageKeys / 8; i += 2)
+    _mm256_store_si256(reinterpret_cast<__m256i*>(out + 8 * i), _mm256_packs_epi32(integers(i), integers(i + 1)));
 }
 
 // out (NR rows, 32 channels) += weights x one block of values, for the key pairs [first, last) of a page.
@@ -114,7 +150,7 @@ void value_block(const uint8_t* values, const int16_t (*weights)[kPageKeys], con
     for (int64_t pair = first; pair < last; ++pair) {
       typename P::Integers value[kVectors];
 #pragma GCC unroll 2
-      for (int h = 0; h < kVectors; ++h) value[h] = P::widen(values + pair * kBlock * 2 + (c + h * P::kLanes) * 2);
+      for (int h = 0; h < kVectors; ++h) value[h] = P::widen(values + (pair * kBlock + c + h * P::kLanes) * 2);
 #pragma GCC unroll 4
       for (int i = 0; i < NR; ++i) {
         const typename P::Integers two = P::broadcast(weights[i] + 2 * pair);
@@ -127,30 +163,64 @@ void value_block(const uint8_t* values, const int16_t (*weights)[kPageKeys], con
   }
 }
 
-// Adds one block of a page of values, keys [at, at + kPageKeys) of the tile, to rows [r, r + NR).
+// One block of 32 channels of a page of values.
+struct ValueBlock {
+  const uint8_t *scales, *values;
+  int64_t at;            // of the page's first key in the tile
+  Span all;              // keys of the page that some row sees
+  float* out;            // its channels of row 0
+  const float* largest;  // (rows) by normalize_weights
+};
+
+// The scales of a block as normalised for the rows that see the same keys of its page.
+struct SeenScales {
+  alignas(32) float scales[kPageKeys] = {};
+  Span seen{-1, -1};
+  float unit = 0;
+};
+
 template <class P, int NR>
-void add_value_block(const AttendTile& tile, int64_t r, const uint8_t* block, const float* scales, int64_t at, Span all,
-                     float* out) {
+void add_value_block(const AttendTile& tile, int64_t r, const ValueBlock& block, SeenScales& scales) {
   alignas(32) int16_t weights[NR][kPageKeys];
   float factor[NR];
   for (int i = 0; i < NR; ++i) {
-    const float* p = tile.scores + (r + i) * kTileKeys + at;
-    const Span own = visible(tile, r + i);
-    const bool sees_all = own.begin <= at && own.end >= at + kPageKeys;
-    factor[i] =
-        sees_all ? quantize_weights<true>(p, scales, weights[i]) : quantize_weights<false>(p, scales, weights[i]);
+    const Span own = common(visible(tile, r + i), {block.at, block.at + kPageKeys});
+    if (own.begin != scales.seen.begin || own.end != scales.seen.end) {
+      scales.seen = own;
+      scales.unit = normalize_scales(block.scales, {own.begin - block.at, own.end - block.at}, scales.scales);
+    }
+    weights_to_integers(tile.scores + (r + i) * kTileKeys + block.at, scales.scales, weights[i]);
+    factor[i] = block.largest[r + i] * scales.unit;
   }
-  value_block<P, NR>(block + kValueScales, weights, factor, (all.begin - at) / 2, (all.end - at + 1) / 2,
-                     out + r * tile.channels, tile.channels);
+  value_block<P, NR>(block.values, weights, factor, block.all.begin / 2, (block.all.end + 1) / 2,
+                     block.out + r * tile.channels, tile.channels);
+}
+
+// Adds a page of values: keys [at, at + kPageKeys) of the tile.
+template <class P>
+void add_values_of_page(const AttendTile& tile, int64_t at, Span all) {
+  float* largest = tile.widened + kPageKeys * tile.channels;
+  const auto* page = static_cast<const uint8_t*>(tile.v[at / kPageKeys]);
+  for (int64_t r = 0; r < tile.rows; ++r) largest[r] = normalize_weights(tile.scores + r * kTileKeys + at);
+  for (int64_t b = 0; b < tile.channels / kBlock; ++b) {
+    const uint8_t* bytes = page + b * kValueBlock;
+    fetch_ahead(bytes, kValueBlock);
+    const ValueBlock block{bytes,  bytes + kValueScales, at, {all.begin - at, all.end - at}, tile.out + b * kBlock,
+                           largest};
+    SeenScales scales;
+    int64_t r = 0;
+    for (; r + kValueRows <= tile.rows; r += kValueRows) add_value_block<P, kValueRows>(tile, r, block, scales);
+    for (; r < tile.rows; ++r) add_value_block<P, 1>(tile, r, block, scales);
+  }
 }
 
 template <class P>
 void attend_bytes(const AttendTile& tile) {
-  const int64_t blocks = tile.channels / kBlock;
+  const int64_t group_bytes = tile.channels / kBlock * kKeyBlock;
   const Span all = visible_to_any(tile, 0, tile.rows);
   for (int64_t j = all.begin / kGroupKeys * kGroupKeys; j < all.end; j += kGroupKeys) {
     const auto* page = static_cast<const uint8_t*>(tile.k[j / kPageKeys]);
-    const uint8_t* group = page + j % kPageKeys / kGroupKeys * blocks * kKeyBlock;
+    const uint8_t* group = page + j % kPageKeys / kGroupKeys * group_bytes;
     int64_t r = 0;
     for (; r + P::kScoreRows <= tile.rows; r += P::kScoreRows)
       score_group<P, P::kScoreRows>(tile, r, group, tile.scores + r * kTileKeys + j);
@@ -158,19 +228,8 @@ void attend_bytes(const AttendTile& tile) {
   }
   for (int64_t r = 0; r < tile.rows; ++r) softmax_row(tile, r);
   std::memset(tile.out, 0, static_cast<size_t>(tile.rows * tile.channels) * sizeof(float));
-  for (int64_t at = all.begin / kPageKeys * kPageKeys; at < all.end; at += kPageKeys) {
-    const auto* page = static_cast<const uint8_t*>(tile.v[at / kPageKeys]);
-    const Span here = common(all, {at, at + kPageKeys});
-    for (int64_t b = 0; b < blocks; ++b) {
-      const uint8_t* block = page + b * kValueBlock;
-      alignas(32) float scales[kPageKeys];
-      for (int64_t i = 0; i < kPageKeys; i += 8) _mm256_store_ps(scales + i, _mm256_cvtph_ps(load16(block + 2 * i)));
-      int64_t r = 0;
-      for (; r + kValueRows <= tile.rows; r += kValueRows)
-        add_value_block<P, kValueRows>(tile, r, block, scales, at, here, tile.out + b * kBlock);
-      for (; r < tile.rows; ++r) add_value_block<P, 1>(tile, r, block, scales, at, here, tile.out + b * kBlock);
-    }
-  }
+  for (int64_t at = all.begin / kPageKeys * kPageKeys; at < all.end; at += kPageKeys)
+    add_values_of_page<P>(tile, at, common(all, {at, at + kPageKeys}));
 }
 
 // Eight lanes of 32 bits; a set says how pairs of products are added (`PairDot` in its isa header).

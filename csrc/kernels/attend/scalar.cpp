@@ -52,22 +52,24 @@ void float_values(const AttendTile& tile, int64_t row, int64_t begin, int64_t en
   }
 }
 
-// out (32) += the weights of keys [begin, end), all in one page, times one block of their values. The products of weight
-// and scale become 15-bit integers, by the largest of them.
+// out (32) += the weights of keys [begin, end), all in one page, times one block of their values. Weights count relative to
+// the largest of the page, scales relative to the largest of the block; their product becomes a 15-bit integer.
 void add_block(const uint8_t* page, const float* weights, int64_t block, int64_t begin, int64_t end, float* out) {
-  float products[kPageKeys] = {}, most = 0;
+  float most = 0, most_scale = 0;
   for (int64_t j = begin; j < end; ++j) {
-    products[j] = weights[j] * scale_at(page, value_place(j, block).scale);
-    most = products[j] <= most ? most : products[j];  // NaN stays
-    if (std::isnan(products[j])) break;
+    most = weights[j] > most ? weights[j] : most;
+    const float scale = scale_at(page, value_place(j, block).scale);
+    most_scale = scale <= most_scale || std::isnan(most_scale) ? most_scale : scale;  // NaN stays
   }
-  if (most < kLeastWeight) return;
-  const float to_integer = 32767.0F / most, factor = most * (1.0F / 32767.0F);
+  if (most < kLeastWeight) most = 0;
+  const float of_weight = most > 0 ? 1.0F / most : 0, of_scale = most_scale == 0 ? 0 : 32767.0F / most_scale;
+  const float factor = most * (most_scale * (1.0F / 32767.0F));
   int32_t sums[kBlock] = {};
-  for (int64_t j = begin; j < end && !std::isnan(most); ++j) {
-    const auto weight = static_cast<int32_t>(std::nearbyint(products[j] * to_integer));
+  for (int64_t j = begin; j < end && !std::isnan(most_scale); ++j) {
     const BytePlace place = value_place(j, block);
-    for (int64_t c = 0; c < kBlock; ++c) sums[c] += weight * static_cast<int8_t>(page[place.of(c)]);
+    const float product = weights[j] * of_weight * (scale_at(page, place.scale) * of_scale);
+    for (int64_t c = 0; c < kBlock; ++c)
+      sums[c] += static_cast<int32_t>(std::nearbyint(product)) * static_cast<int8_t>(page[place.of(c)]);
   }
   for (int64_t c = 0; c < kBlock; ++c) out[c] = std::fma(static_cast<float>(sums[c]), factor, out[c]);
 }

@@ -25,9 +25,11 @@ inline Chunk widened(const AttendTile& tile, const void* const* pages, int64_t j
   const void* page = pages[j / kPageKeys];
   if (tile.type == KvType::F32) return {static_cast<const float*>(page) + at, tile.channels};
   const auto* x = static_cast<const uint16_t*>(page) + at;
-  for (int64_t i = 0; i < n; ++i)
+  for (int64_t i = 0; i < n; ++i) {
+    fetch_ahead(reinterpret_cast<const uint8_t*>(x + i * tile.channels), tile.channels * 2);
     for (int64_t c = 0; c < tile.channels; c += 8)
       _mm256_storeu_ps(tile.widened + i * apart + c, _mm256_cvtph_ps(load16(x + i * tile.channels + c)));
+  }
   return {tile.widened, apart};
 }
 
