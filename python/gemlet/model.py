@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from . import _core, measures, quantization, sources
-from .arrays import as_ids, as_positions, several
+from . import _core, quantization, sources
+from .arrays import as_ids
 from .chat.methods import ChatMethods
 from .errors import GemletError
 from .generation import GenerationStream
-from .types import GenerateOptions, check_choice, check_int, check_labels, check_text, not_available, unknown_option
+from .questions import Questions
+from .sessions import Sessions
+from .types import GenerateOptions, check_choice, check_int, check_text, not_available, unknown_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from .grammar import Answer, Vocabulary
-    from .results import Decision, Generation, Perplexity
+    from .mapping import Map
+    from .results import Generation
     from .types import GenerateArgs
 
     Tokens = str | Sequence[int] | NDArray[np.integer[Any]] | Any
@@ -227,7 +230,12 @@ class Model(ChatMethods, Questions, Sessions):
         return running if stream else running.result
 
     def _begin(
-        self, ids: NDArray[np.int32], options: GenerateOptions, warnings: list[str], after: int | None = None
+        self,
+        ids: NDArray[np.int32],
+        options: GenerateOptions,
+        warnings: list[str],
+        after: int | None = None,
+        session: _core.Session | None = None,
     ) -> GenerationStream:
         """Starts a generation. after: the id behind which the answer proper begins, as one that ends a thought."""
         for token in options.logit_bias or ():
@@ -235,9 +243,31 @@ class Model(ChatMethods, Questions, Sessions):
                 last = self.vocab_size - 1
                 raise ValueError(f"generate: logit_bias has token id {token}, outside the vocabulary, 0 to {last}")
         answer = self._answer(options, after)
-        return GenerationStream(
-            self._engine, ids, options, self.context, warnings, self._info["generation"], answer
-        )
+        defaults = self._info["generation"]
+        return GenerationStream(self._engine, ids, options, self.context, warnings, defaults, answer, session)
+
+    def map(
+        self,
+        rows: Any,
+        prompt: Any,
+        *,
+        together: int = 8,
+        progress: Callable[[int, int | None], object] | None = None,
+        **options: Any,
+    ) -> Map:
+        """Answer one prompt for many rows: an iterator of `ChatResult`s in the rows' order.
+
+        rows: any iterable, or a pandas or polars DataFrame. prompt: a string with {name} for the values of a dict and
+        {row} for any other row, or a function from a row to messages. Calls share the model's steps, `together` at a
+        time, and what all prompts begin with is read once. options: those of `chat`.
+
+        >>> with m.map(["one", "two"], "Count on from {row}:", max_tokens=3, temperature=0) as answers:
+        ...     [len(answer.token_ids) for answer in answers]
+        [3, 3]
+        """
+        from .mapping import Map
+
+        return Map(self, rows, prompt, check_int("map", "together", together, 1, 256), progress, options)
 
     def _answer(self, options: GenerateOptions, after: int | None = None) -> Answer | None:
         """What the answer must be, ready for one generation; None: anything. `after`: the id behind which it begins."""
