@@ -17,8 +17,13 @@ template <class T>
 struct Chunk {
   const T* data;
   int64_t apart;
-  Chunk from(int64_t i) const { return {data + i * apart, apart}; }
+  bool more;  // another chunk follows in memory: fetch it little by little while the first rows are worked on
+  Chunk from(int64_t i) const { return {data + i * apart, apart, more}; }
 };
+
+inline void fetch(const void* from, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64) _mm_prefetch(static_cast<const char*>(from) + i, _MM_HINT_T0);
+}
 
 inline __m256 eight(const float* p) { return _mm256_loadu_ps(p); }
 inline __m256 eight(const uint16_t* p) { return _mm256_cvtph_ps(load16(p)); }
@@ -27,8 +32,7 @@ inline __m256 eight(const uint16_t* p) { return _mm256_cvtph_ps(load16(p)); }
 template <class T>
 Chunk<T> in_place(const AttendTile& tile, const void* const* pages, int64_t j, int64_t n) {
   const T* at = static_cast<const T*>(pages[j / kPageKeys]) + j % kPageKeys * tile.channels;
-  fetch_ahead(reinterpret_cast<const uint8_t*>(at), n * tile.channels * static_cast<int64_t>(sizeof(T)));
-  return {at, tile.channels};
+  return {at, tile.channels, (j + n) % kPageKeys != 0};
 }
 
 // The same widened, where that pays. Rows lie a line more than C apart: with C a power of two, the same channel of all
@@ -41,7 +45,7 @@ inline Chunk<float> widened(const AttendTile& tile, const void* const* pages, in
     for (int64_t c = 0; c < tile.channels; c += 8)
       _mm256_storeu_ps(tile.widened + i * apart + c, eight(x + i * tile.channels + c));
   }
-  return {tile.widened, apart};
+  return {tile.widened, apart, false};
 }
 
 template <int NR, int NK, class T>
@@ -96,7 +100,10 @@ void score_rows(const AttendTile& tile, int64_t r, Chunk<T> k, int64_t j, int64_
   float* scores = tile.scores + r * kTileKeys + j;
   int64_t i = 0;
   if constexpr (NR == 4) {
-    for (; i + 2 <= n; i += 2) score_four_by_two(q, tile.ldq, k.from(i), tile.channels, tile.scale, scores + i);
+    for (; i + 2 <= n; i += 2) {
+      if (r == 0 && k.more) fetch(k.data + (n + i) * k.apart, 2 * k.apart * static_cast<int64_t>(sizeof(T)));
+      score_four_by_two(q, tile.ldq, k.from(i), tile.channels, tile.scale, scores + i);
+    }
   } else {
     for (; i + 4 <= n; i += 4) score_tile<NR, 4>(q, tile.ldq, k.from(i), tile.channels, scale, scores + i);
   }
@@ -127,7 +134,10 @@ void value_tile(const AttendTile& tile, int64_t r, Chunk<T> v, int64_t j, int64_
 template <int NR, class T>
 void value_rows(const AttendTile& tile, int64_t r, Chunk<T> v, int64_t j, int64_t n) {
   int64_t c = 0;
-  for (; c + 16 <= tile.channels; c += 16) value_tile<NR, 2>(tile, r, v, j, n, c);
+  for (; c + 16 <= tile.channels; c += 16) {
+    if (r == 0 && v.more) fetch(v.data + n * v.apart + c * n, 16 * n * static_cast<int64_t>(sizeof(T)));
+    value_tile<NR, 2>(tile, r, v, j, n, c);
+  }
   for (; c < tile.channels; c += 8) value_tile<NR, 1>(tile, r, v, j, n, c);
 }
 
