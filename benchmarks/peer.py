@@ -27,7 +27,7 @@ def worker_gemlet(path: str, threads: int, context: int) -> Callable[[str, int],
     """A function of (what, tokens) that gives tokens a second."""
     import gemlet
 
-    m = gemlet.load(path, threads=threads, context=context)
+    m = gemlet.load(path, threads=threads, context=context, draft="off")  # as the peer: every token costs a step
 
     def measure(what: str, count: int) -> float:
         m.forget()  # every prompt is read anew, as the other engine does

@@ -92,10 +92,10 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize("block", [0, 1, 2])
+@pytest.mark.parametrize(("name", "block"), [("gemma3_tiny", 0), ("gemma3_tiny", 1), ("gemma4_tiny_e2b", 2)])
 @pytest.mark.parametrize("given", SETTINGS)
-def test_tokens_are_those_of_all_logits_and_a_mask(given: dict, block: int) -> None:
-    model = _core.Model(TINY, block=block)
+def test_tokens_are_those_of_all_logits_and_a_mask(given: dict, name: str, block: int) -> None:
+    model = _core.Model(str(GOLDEN / f"{name}.gguf"), block=block)
     v, ends = model.info()["vocab_size"], model.info()["end_ids"]
     for seed in range(2):
         steps = random_steps(v, ends, np.random.default_rng(seed))

@@ -68,7 +68,7 @@ def end(reason: str = "stop", text: str = ""):
 def start(steps: list, context: int = 100, **options):
     model = ScriptedModel(steps)
     ids = np.array([BOS, 5, 6], np.int32)
-    return GenerationStream(model, ids, GenerateOptions(**options), context, []), model
+    return GenerationStream(model, ids, GenerateOptions(**options), context, [], {}), model
 
 
 def test_chunks_then_the_result():
@@ -94,7 +94,9 @@ def test_a_seed_is_drawn_and_told():
 
 
 def test_none_becomes_gemmas_default_and_zero_stays():
-    made = core_options(GenerateOptions(temperature=0, top_k=None, logit_bias={3: 1.5}, stop=["x"]), 9, 1)
+    asked = GenerateOptions(temperature=0, top_k=None, logit_bias={3: 1.5}, stop=["x"])
+    made = core_options(asked, 9, 1, {"top_p": 0.5, "temperature": 0.7})
+    assert made.top_p == np.float32(0.5)
     assert (made.temperature, made.top_k, made.max_tokens, made.seed) == (0.0, DEFAULTS["top_k"], 9, 1)
     assert made.logprobs == -1
     assert list(made.stop) == ["x"]

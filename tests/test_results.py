@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemlet import Chunk, Generation, Perplexity, Timings, TokenLogprob, TopToken, Usage
-from gemlet.results import escape
+from gemlet.results import Draft, escape
 
 
 def generation(text: str = "hi", **more: object) -> Generation:
@@ -25,6 +25,11 @@ def test_usage_and_rates():
     assert made.timings.prefill_tok_s == (10 - 2) / 0.5  # cached tokens were not computed
     assert made.timings.decode_tok_s == (5 - 1) / 2.0  # the first token came out of the prefill
     assert Timings.of(Usage(1, 1), 0.0, 0.0, 0.0, 0.0).decode_tok_s == 0.0
+
+
+def test_the_rate_of_drafts():
+    assert Draft().rate == 0.0
+    assert Draft("lookup", 8, 6).as_dict() == {"kind": "lookup", "drafted": 8, "accepted": 6, "rate": 0.75}
 
 
 def test_printing():
@@ -56,6 +61,8 @@ def test_pickle_and_json():
     assert made.logprobs == [entry]
     plain = json.loads(json.dumps(made.as_dict()))
     assert plain["token_ids"] == [0, 1, 2, 3, 4]
-    assert plain["usage"] == {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "cached_tokens": 2}
+    draft = {"kind": "off", "drafted": 0, "accepted": 0, "rate": 0.0}
+    counts = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "cached_tokens": 2}
+    assert plain["usage"] == {**counts, "draft": draft}
     assert plain["logprobs"][0]["top"][0] == {"id": 3, "text": "x", "logprob": -0.5}
     assert plain["seed"] == 7

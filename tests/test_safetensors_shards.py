@@ -128,7 +128,7 @@ BAD_INDEX: dict[str, tuple[str, str]] = {
     "minus": ('{"m":-}', "expected a number at byte 6"),
     "point": ('{"m":1.}', "expected a digit at byte 7"),
     "exponent": ('{"m":1e+}', "expected a digit at byte 8"),
-    "not a number": ('{"m":NaN}', "expected a number at byte 5 of the index, got 'N'"),
+    "not a number": ('{"m":NaN}', "expected a value at byte 5 of the index, got 'N'"),
 }
 
 

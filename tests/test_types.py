@@ -99,8 +99,9 @@ def test_any_int_is_inside_or_refused(value, low):
         ("temprature", TypeError, "did you mean 'temperature'"),
         ("streaming", TypeError, "did you mean 'stream'"),
         ("zzz", TypeError, "it has"),
-        ("tools", ValueError, "not available in this version"),
+        ("tools", TypeError, "'tools' is an option of m.chat"),
         ("n", ValueError, "not available in this version"),
+        ("think", TypeError, "'think' is an option of m.chat"),
     ],
 )
 def test_an_unknown_option_of_generate_names_the_nearest(m, option, error, words):
@@ -119,8 +120,9 @@ def test_an_unknown_option_of_generate_names_the_nearest(m, option, error, words
         ({"kv_dtype": "q8"}, ValueError, "'f16'"),
         ({"compute": "bf16"}, ValueError, "'float32'"),
         ({"expert_cache": "2GiB"}, ValueError, "expert_cache='2GiB' is not available"),
-        ({"quant": "q4_k_m"}, ValueError, "quant='q4_k_m' is not available"),
-        ({"draft": "mtp"}, ValueError, "draft='mtp' is not available"),
+        ({"quant": "q4_k_m"}, ValueError, "quant must be one of 'q8_0'"),
+        ({"draft": 3}, TypeError, "draft must be a string, a path or None, not 3"),
+        ({"draft": "mtp"}, gemlet.ModelNotFound, "draft='mtp' is no file or folder; expected one, or 'auto'"),
         ({"adapters": {}}, ValueError, "not available"),
     ],
 )

@@ -40,6 +40,7 @@ py::dict dict_of(const Event& event) {
       d["stop"] = event.stop.empty() ? py::object(py::none()) : py::object(py::str(event.stop));
       d["prompt_tokens"] = event.prompt_tokens, d["completion_tokens"] = event.completion_tokens;
       d["cached_tokens"] = event.cached_tokens;
+      d["draft"] = py::make_tuple(engine::name_of(event.drafts), event.drafted, event.accepted);
       d["queue_s"] = event.queue_s, d["prefill_s"] = event.prefill_s, d["decode_s"] = event.decode_s;
       break;
   }
@@ -72,6 +73,7 @@ void register_generate(py::module_& m) {
       .def_readwrite("ignore_eos", &GenerateOptions::ignore_eos)
       .def_readwrite("stop", &GenerateOptions::stop)
       .def_readwrite("constraint_after", &GenerateOptions::constraint_after)
+      .def_readwrite("drafts", &GenerateOptions::drafts)
       .def_readwrite("marks", &GenerateOptions::marks);
   option(options, "temperature", &sampling::Options::temperature);
   option(options, "top_k", &sampling::Options::top_k);

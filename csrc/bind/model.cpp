@@ -32,12 +32,23 @@ void let_go(const Engine* e) {
 }
 
 std::shared_ptr<Engine> load(const std::string& path, int threads, int64_t context, const std::string& kv_dtype,
-                             const std::string& compute, int64_t block, int64_t prefix_bytes) {
+                             const std::string& compute, int64_t block, int64_t prefix_bytes, const std::string& draft,
+                             const std::vector<std::string>& drafters) {
   const py::gil_scoped_release released;
   engine::LoadOptions options;
   options.threads = threads, options.context = context, options.kv_dtype = kv_dtype, options.compute = compute,
-  options.block = block, options.prefix_bytes = prefix_bytes;
+  options.block = block, options.prefix_bytes = prefix_bytes, options.draft = draft, options.drafters = drafters;
   return {new Engine(path, options), &let_go};
+}
+
+// What the model's makers say, by the names of the options of `generate`.
+py::dict generation(const model::GenerationDefaults& defaults) {
+  py::dict d;
+  if (defaults.temperature) d["temperature"] = *defaults.temperature;
+  if (defaults.top_k) d["top_k"] = *defaults.top_k;
+  if (defaults.top_p && *defaults.top_p > 0) d["top_p"] = *defaults.top_p;
+  if (defaults.min_p && *defaults.min_p < 1) d["min_p"] = *defaults.min_p;
+  return d;
 }
 
 py::dict info(const Engine& e) {
@@ -58,7 +69,11 @@ py::dict info(const Engine& e) {
   const model::TokenCost cost = model::token_cost(w, c);
   d["bytes_per_token"] = cost.bytes, d["madds_per_token"] = cost.madds, d["madds_per_prompt_token"] = cost.madds_prompt;
   d["madds_head"] = cost.madds_head, d["end_ids"] = e.end_ids(), d["warnings"] = e.warnings();
+  d["draft"] = engine::name_of(e.draft_kind());
+  d["draft_path"] = e.drafter() ? py::object(py::str(e.drafter()->file().path())) : py::object(py::none());
   d["suppress_ids"] = c.suppress, d["file_type"] = e.decoder().file().file_type();
+  d["format"] = e.decoder().file().format(), d["chat_template"] = e.decoder().file().chat_template();
+  d["generation"] = generation(e.defaults());
   return d;
 }
 
@@ -154,7 +169,8 @@ void register_model(py::module_& m) {
   py::class_<Engine, std::shared_ptr<Engine>>(m, "Model", "A loaded model; one thread of its own runs every call.")
       .def(py::init(&load), py::arg("path"), py::arg("threads") = 0, py::arg("context") = 0,
            py::arg("kv_dtype") = "auto", py::arg("compute") = "auto", py::arg("block") = 0,
-           py::arg("prefix_bytes") = 256 << 20)
+           py::arg("prefix_bytes") = 256 << 20, py::arg("draft") = "auto",
+           py::arg("drafters") = std::vector<std::string>())
       .def("info", &info)
       .def("memory", &memory)
       .def_property_readonly(

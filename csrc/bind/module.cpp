@@ -12,6 +12,7 @@ PYBIND11_MODULE(_core, m) {
   gemlet::bind::register_constraint(m);
   gemlet::bind::register_generate(m);
   gemlet::bind::register_model(m);
+  gemlet::bind::register_quantize(m);
   gemlet::bind::register_session(m);
 
   auto testing = m.def_submodule("testing", "what the tests reach and users do not");
@@ -20,6 +21,7 @@ PYBIND11_MODULE(_core, m) {
   gemlet::bind::register_testing_attention(testing);
   gemlet::bind::register_testing_cache(testing);
   gemlet::bind::register_testing_oracle(testing);
+  gemlet::bind::register_testing_drafter(testing);
   gemlet::bind::register_testing_tokenizer(testing);
   gemlet::bind::register_testing_sampling(testing);
 }

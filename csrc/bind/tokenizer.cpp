@@ -9,8 +9,8 @@
 #include "bind/bind.h"
 #include "bind/token_ids.h"
 #include "core/error.h"
+#include "engine/source.h"
 #include "engine/vocabulary.h"
-#include "formats/gguf.h"
 #include "text/utf8_stream.h"
 
 namespace py = pybind11;
@@ -58,8 +58,7 @@ py::str replaced(const std::string& bytes) {
 
 std::shared_ptr<Tokenizer> open(const std::string& path) {
   const py::gil_scoped_release released;
-  text::Vocabulary vocabulary =
-      engine::vocabulary_from(std::make_shared<const formats::Gguf>(formats::Gguf::open(path)));
+  text::Vocabulary vocabulary = engine::vocabulary_at(path);
   // Python knows no const; every bound method is.
   return std::const_pointer_cast<Tokenizer>(
       std::shared_ptr<const Tokenizer>(engine::tokenizer_of(std::move(vocabulary))));

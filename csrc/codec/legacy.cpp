@@ -48,11 +48,13 @@ uint8_t level(float v, int top) {
   return static_cast<uint8_t>(q < top ? q : top);
 }
 
+// To the nearest, halves away from zero: floor(size) + floor(2 * (size - floor(size))), without calls of floor.
 int8_t round_away(float v) {
   const float size = std::fabs(v);
-  const float floored = std::floor(size);
-  const float rounded = floored + std::floor(2.0F * (size - floored));
-  if (!(rounded < 128.0F)) return 0;
+  if (!(size < 128.0F)) return 0;
+  const int whole = static_cast<int>(size);
+  const int rounded = whole + (size - number(whole) >= 0.5F ? 1 : 0);
+  if (rounded > 127) return 0;
   return static_cast<int8_t>(v < 0.0F ? -rounded : rounded);
 }
 

@@ -35,7 +35,7 @@ std::vector<Member> gather(Engine& engine, std::vector<Turn>& turns) {
   std::vector<Member> members;
   const auto add = [&](Turn& turn, int64_t room) {
     auto* job = static_cast<SequenceJob*>(turn.job.get());
-    return on_account_of(turn, [&] { members.push_back({&turn, job, job->piece(room), {}}); });
+    return on_account_of(turn, [&] { members.push_back({&turn, job, job->piece(room, turns.size() == 1), {}}); });
   };
   const auto reads = [](const Turn& turn) { return static_cast<const SequenceJob*>(turn.job.get())->reads(); };
   for (Turn& turn : turns)

@@ -17,8 +17,9 @@ class SequenceJob : public Job {
  public:
   // True while it reads a prompt, of which it can run as much as there is room for.
   virtual bool reads() const = 0;
-  // What it runs next: at most `room` tokens if it reads, a few otherwise.
-  virtual model::Piece piece(int64_t room) = 0;
+  // What it runs next: at most `room` tokens if it reads, a few otherwise. alone: nobody shares the step, so that guesses
+  // may be worth running too.
+  virtual model::Piece piece(int64_t room, bool alone) = 0;
   // Whether take() is to get the logits of its wanted rows; else it sees to them itself.
   virtual bool wants_logits() const = 0;
   // h (n, D): the states of its wanted rows; logits (n, V), or none. True: that was its last step.

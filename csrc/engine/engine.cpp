@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "engine/batch.h"
+#include "engine/source.h"
 #include "engine/vocabulary.h"
 #include "kernels/dispatch.h"
 
@@ -38,14 +39,15 @@ int64_t choose_context(int64_t wanted, int64_t trained) {
   return wanted > 0 ? wanted : trained;
 }
 
-// The model's own end token, and those that close a turn or ask for a tool's answer in instruction-tuned models. `</s>`
+// The model's own end token, those that its makers name, and those that close a turn or ask for a tool's answer in instruction-tuned models. `</s>`
 // ends nothing: in these vocabularies it is an HTML tag.
-std::vector<int32_t> find_end_ids(const text::Tokenizer& tokenizer) {
+std::vector<int32_t> find_end_ids(const text::Tokenizer& tokenizer, const std::vector<int32_t>& named) {
   std::vector<int32_t> ids;
   const auto add = [&](int32_t id) {
     if (id >= 0 && std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
   };
   add(tokenizer.vocabulary().eos);
+  for (const int32_t id : named) add(id);
   for (const char* piece : {"<eos>", "<end_of_turn>", "<turn|>", "<|tool_response>"}) {
     const int32_t id = tokenizer.find(piece);
     if (id < 0) continue;
@@ -64,20 +66,49 @@ Engine::Engine(const std::string& path, const LoadOptions& options)
       prefixes_(options.prefix_bytes),
       scheduler_([this](std::vector<Turn>& turns) { step_together(*this, turns); }) {
   if (options.block < 0) throw BadArgument(cat("block: expected 0 or more tokens, got ", options.block));
-  auto file = std::make_shared<const formats::Gguf>(formats::Gguf::open(path));
-  decoder_ = std::make_shared<const model::Decoder>(model::checkpoint_of(file));
-  tokenizer_ = tokenizer_of(vocabulary_from(file));
+  Source source = open_source(path);
+  decoder_ = std::make_shared<const model::Decoder>(source.checkpoint);
+  tokenizer_ = tokenizer_of(std::move(source.vocabulary));
   const auto pieces = static_cast<int64_t>(tokenizer_->vocabulary().pieces.size());
   if (pieces > decoder_->config().vocabulary)
-    throw BadFile(
-        cat("gguf: '", path, "': ", pieces, " tokens, but the embedding has ", decoder_->config().vocabulary, " rows"));
+    throw BadFile(cat(source.checkpoint->format(), ": '", path, "': ", pieces, " tokens, but the embedding has ",
+                      decoder_->config().vocabulary, " rows"));
   if (pieces < decoder_->config().vocabulary)
     warnings_.push_back(cat("the embedding has ", decoder_->config().vocabulary, " rows, but only ", pieces,
                             " tokens are named; the others print as nothing"));
-  end_ids_ = find_end_ids(*tokenizer_);
+  defaults_ = source.checkpoint->generation();
+  for (const int32_t id : defaults_.end_ids)
+    if (id >= decoder_->config().vocabulary)
+      throw BadFile(cat(source.checkpoint->format(), ": '", path, "': the end token ", id,
+                        " is outside the vocabulary, 0 to ", decoder_->config().vocabulary - 1));
+  end_ids_ = find_end_ids(*tokenizer_, defaults_.end_ids);
   if (end_ids_.empty()) warnings_.push_back("the file names no end token: a generation ends at max_tokens only");
   kv_type_ = choose_kv(options.kv_dtype, decoder_->weights());
   context_ = choose_context(options.context, decoder_->config().context);
+  choose_draft();
+}
+
+void Engine::choose_draft() {
+  const auto open = [this](const std::string& path) {
+    auto file = std::make_shared<const formats::Gguf>(formats::Gguf::open(path));
+    drafter_ = std::make_unique<const model::Drafter>(model::checkpoint_of(std::move(file)), *decoder_);
+    draft_kind_ = DraftKind::Assistant;
+  };
+  if (options_.draft == "off") return;
+  draft_kind_ = DraftKind::Lookup;
+  if (options_.draft == "lookup") return;
+  if (options_.draft != "auto") return open(options_.draft);
+  std::string reason;
+  for (const std::string& path : options_.drafters) {
+    try {
+      return open(path);
+    } catch (const Error& e) {
+      if (reason.empty()) reason = e.what();
+    }
+  }
+  if (!reason.empty())
+    warnings_.push_back(
+        cat("a drafter lies beside the model, but cannot be used, so drafts come from the text: ", reason));
 }
 
 void Engine::check_ids(const std::vector<int32_t>& ids) const {
@@ -93,7 +124,8 @@ void Engine::check_ids(const std::vector<int32_t>& ids) const {
 }
 
 void Engine::note_scratch() {
-  scratch_bytes = static_cast<int64_t>(state_.bytes() + on_.bytes() + logits_.bytes() + gathered_.bytes());
+  scratch_bytes =
+      static_cast<int64_t>(state_.bytes() + on_.bytes() + logits_.bytes() + gathered_.bytes() + draft_state_.bytes());
 }
 
 }  // namespace gemlet::engine

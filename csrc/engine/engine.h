@@ -10,6 +10,7 @@
 #include "core/parallel.h"
 #include "engine/prefix_cache.h"
 #include "engine/scheduler.h"
+#include "engine/speculate.h"
 #include "model/decoder.h"
 #include "ops/ops.h"
 #include "text/tokenizer.h"
@@ -22,12 +23,14 @@ constexpr int64_t kBlockTokens = 512;
 constexpr int64_t kHeadRows = 16;
 
 struct LoadOptions {
-  int threads = 0;                   // 0: all this process may use
-  int64_t context = 0;               // 0: as many tokens as the model was trained for
-  std::string kv_dtype = "auto";     // auto, f32, f16, q8_0
-  int64_t block = 0;                 // tokens a step runs at most; 0: kBlockTokens. Changes no result
-  std::string compute = "auto";      // auto, float32
-  int64_t prefix_bytes = 256 << 20;  // keys and values kept of what was read before; 0: none
+  int threads = 0;                    // 0: all this process may use
+  int64_t context = 0;                // 0: as many tokens as the model was trained for
+  std::string kv_dtype = "auto";      // auto, f32, f16, q8_0
+  int64_t block = 0;                  // tokens a step runs at most; 0: kBlockTokens. Changes no result
+  std::string compute = "auto";       // auto, float32
+  std::string draft = "auto";         // auto, lookup, off, or a drafter's file
+  std::vector<std::string> drafters;  // files that "auto" tries in turn; none fits: lookup
+  int64_t prefix_bytes = 256 << 20;   // keys and values kept of what was read before; 0: none
 };
 
 class Engine {
@@ -38,6 +41,7 @@ class Engine {
   const text::Tokenizer& tokenizer() const { return *tokenizer_; }
   std::shared_ptr<const text::Tokenizer> shared_tokenizer() const { return tokenizer_; }
   const std::vector<int32_t>& end_ids() const { return end_ids_; }  // ids that end a generation
+  const model::GenerationDefaults& defaults() const { return defaults_; }
   const LoadOptions& options() const { return options_; }
   const std::vector<std::string>& warnings() const { return warnings_; }  // what loading did that was not asked for
   int64_t context() const { return context_; }
@@ -52,6 +56,9 @@ class Engine {
   model::State& state() { return state_; }
   Buffer<float>& logits() { return logits_; }
   Buffer<float>& gathered() { return gathered_; }
+  DraftKind draft_kind() const { return draft_kind_; }
+  const model::Drafter* drafter() const { return drafter_.get(); }  // null: none
+  model::State& draft_state() { return draft_state_; }
   PrefixCache& prefixes() { return prefixes_; }
   model::KvCache new_cache() const { return {decoder_->config(), kv_type_, cache_bytes_}; }
   model::KvCache cache_of(int64_t length, const std::vector<std::vector<std::shared_ptr<uint8_t>>>& held) const {
@@ -66,17 +73,21 @@ class Engine {
   void note_scratch();  // on the engine's thread, after a step
 
  private:
+  void choose_draft();
   LoadOptions options_;
   std::shared_ptr<const model::Decoder> decoder_;
   std::shared_ptr<const text::Tokenizer> tokenizer_;
+  model::GenerationDefaults defaults_;
   std::vector<int32_t> end_ids_;
+  std::unique_ptr<const model::Drafter> drafter_;
+  DraftKind draft_kind_ = DraftKind::Off;
   std::vector<std::string> warnings_;
   model::KvType kv_type_ = model::KvType::F16;
   int64_t context_ = 0;
   model::KvCache::Counter cache_bytes_ = std::make_shared<std::atomic<int64_t>>(0);
   Team team_;
   ops::Context on_;
-  model::State state_;
+  model::State state_, draft_state_;
   Buffer<float> logits_, gathered_;
   PrefixCache prefixes_;
   Scheduler scheduler_;  // last: its thread must end before what it uses

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <numeric>
 
 #include "core/error.h"
 
@@ -23,6 +24,7 @@ GenerateJob::GenerateJob(Engine& engine, std::vector<int32_t> ids, GenerateOptio
             options_.sampling.logprobs >= 0),
       cache_(engine_.new_cache()),
       stop_(options_.stop),
+      speculator_(engine_.draft_kind(), engine_.drafter(), options_.drafts),
       submitted_(Clock::now()),
       started_(submitted_),
       decoding_(submitted_) {
@@ -34,6 +36,10 @@ GenerateJob::GenerateJob(Engine& engine, std::vector<int32_t> ids, GenerateOptio
     throw BadArgument("marks: expected ascending lengths");
   sampler_.see_prompt(prompt_.data(), prompt_.size());
   history_ = prompt_;
+  if (options_.drafts < -1 || options_.drafts > DraftPace::kMost)
+    throw BadArgument(
+        cat("drafts: expected 0 to ", DraftPace::kMost, ", or -1 for as many as pay, got ", options_.drafts));
+  for (const int32_t id : prompt_) speculator_.read(id);
 }
 
 bool GenerateJob::next(int milliseconds, Event& event) {
@@ -69,10 +75,30 @@ void GenerateJob::start() {
   read_ = cached_ = known.second;
 }
 
-model::Piece GenerateJob::piece(int64_t room) {
+model::Piece GenerateJob::piece(int64_t room, bool alone) {
   if (!started_reading_) start();
+  timed_ = false;
   if (reads()) return next_block(room);
-  return {&cache_, pending_.data(), static_cast<int64_t>(pending_.size()), {static_cast<int64_t>(pending_.size()) - 1}};
+  began_ = Clock::now();
+  timed_ = alone && pending_.size() == 1;
+  block_ = pending_;
+  guess(alone);
+  std::vector<int64_t> wanted(block_.size() - pending_.size() + 1);
+  std::iota(wanted.begin(), wanted.end(), static_cast<int64_t>(pending_.size()) - 1);
+  return {&cache_, block_.data(), static_cast<int64_t>(block_.size()), wanted};
+}
+
+// Only where the step is not shared: what guesses save is reading the weights again, which sharing saves already.
+void GenerateJob::guess(bool alone) {
+  static_assert(DraftPace::kMost <= model::kRewind);
+  const auto pending = static_cast<int64_t>(pending_.size());
+  const int64_t room = std::min(options_.max_tokens - generated_ - 1, engine_.context() - cache_.length() - pending);
+  engine_.on().team.region([&] {
+    const std::vector<int32_t>& ids =
+        speculator_.propose(engine_.on(), engine_.draft_state(), cache_, state_.empty() ? nullptr : state_.data(),
+                            alone ? std::max<int64_t>(0, room) : 0);
+    block_.insert(block_.end(), ids.begin(), ids.end());
+  });
 }
 
 model::Piece GenerateJob::next_block(int64_t room) {
@@ -103,29 +129,49 @@ bool GenerateJob::take(Rows<const float> h, Rows<const float> logits) {
       return true;
     }
   }
-  return choose(logits.rows > 0 ? logits.row(0) : allowed_logits(h));
+  if (timed_) speculator_.took(seconds(Clock::now() - began_));
+  return choose(h, logits);
 }
 
-// One token; and those after it that nothing else could stand for: they need no logits and are run as one block.
-bool GenerateJob::choose(const float* logits) {
+// Every token is sampled as it would be without guesses, so it is the same: a guess that is that token has been run
+// already, and the next row stands ready. Then those tokens that nothing else could stand for: they need no logits and are
+// run as one block.
+bool GenerateJob::choose(Rows<const float> h, Rows<const float> logits) {
+  settled_ = cache_.length() - (h.rows - 1);
   pending_.clear();
+  int64_t row = 0;
   do {
-    const sampling::Choice choice =
-        gate_.forced() >= 0 ? sampler_.take(gate_.forced()) : sampler_.sample(logits, gate_.mask());
+    const float* x = gate_.forced() >= 0 ? nullptr : logits.rows > 0 ? logits.row(row) : allowed_logits(h, row);
+    const sampling::Choice choice = x == nullptr ? sampler_.take(gate_.forced()) : sampler_.sample(x, gate_.mask());
+    const bool guessed = pending_.empty() && speculator_.confirm(choice.id);
     if (accept(choice)) return true;
-    pending_.push_back(choice.id);
     gate_.look();
-  } while (gate_.forced() >= 0 && static_cast<int64_t>(pending_.size()) < engine_.block() && !cancelled());
+    if (guessed)
+      ++row, ++settled_;
+    else
+      pending_.push_back(choice.id);
+  } while (pending_.empty() ||
+           (gate_.forced() >= 0 && static_cast<int64_t>(pending_.size()) < engine_.block() && !cancelled()));
+  cache_.rewind(settled_);
+  state_.clear();
+  if (speculator_.kind() == DraftKind::Assistant && pending_.size() == 1)
+    state_.assign(h.row(row), h.row(row) + h.cols);
   return false;
 }
 
-// (V) from h (1, D): the rows that the gate allows, -inf elsewhere. Not valid, and not used, where it forces an id.
-const float* GenerateJob::allowed_logits(Rows<const float> h) {
-  if (gate_.forced() >= 0) return nullptr;
+// (V) from a row of h: the rows of the head that the gate allows, -inf elsewhere; all where it allows them all.
+const float* GenerateJob::allowed_logits(Rows<const float> h, int64_t row) {
   const std::vector<int32_t>& rows = gate_.rows();
+  const int64_t v = engine_.decoder().config().vocabulary;
+  const Rows<const float> state(h.row(row), 1, h.cols);
+  logits_.assign(static_cast<size_t>(v), -std::numeric_limits<float>::infinity());
   some_.resize(rows.size());
-  engine_.on().team.region([&] { engine_.decoder().head_rows(engine_.on(), h, rows, some_.data(), engine_.state()); });
-  logits_.assign(static_cast<size_t>(engine_.decoder().config().vocabulary), -std::numeric_limits<float>::infinity());
+  engine_.on().team.region([&] {
+    if (rows.empty())
+      engine_.decoder().head(engine_.on(), state, {logits_.data(), 1, v}, engine_.state());
+    else
+      engine_.decoder().head_rows(engine_.on(), state, rows, some_.data(), engine_.state());
+  });
   for (size_t i = 0; i < rows.size(); ++i) logits_[static_cast<size_t>(rows[i])] = some_[i];
   return logits_.data();
 }
@@ -147,6 +193,7 @@ bool GenerateJob::accept(const sampling::Choice& choice) {
   }
   ++generated_;
   history_.push_back(choice.id);
+  speculator_.read(choice.id);
   Event event;
   const bool named = static_cast<size_t>(choice.id) < engine_.tokenizer().vocabulary().pieces.size();
   if (named) event.text = stop_.push(utf8_.push(engine_.tokenizer().piece(choice.id)));
@@ -172,11 +219,14 @@ void GenerateJob::end(const std::string& reason) {
   event.prompt_tokens = static_cast<int64_t>(prompt_.size());
   event.completion_tokens = generated_;
   event.cached_tokens = cached_;
+  event.drafts = speculator_.kind();
+  event.drafted = speculator_.drafted(), event.accepted = speculator_.accepted();
   event.queue_s = seconds(started_ - submitted_);
   const bool decoded = !reads();
   event.prefill_s = seconds((decoded ? decoding_ : now) - started_);
   event.decode_s = decoded ? seconds(now - decoding_) : 0;
   ended_ = true;
+  if (settled_ > 0) cache_.rewind(settled_);  // guesses that nobody has looked at are no part of the text
   keep();  // also of a call that was cancelled: whoever asks again need not wait for it again
   cache_ = engine_.new_cache();
   push(std::move(event));

@@ -11,6 +11,7 @@
 #include "engine/batch.h"
 #include "engine/constraint.h"
 #include "engine/engine.h"
+#include "engine/speculate.h"
 #include "engine/stop_text.h"
 #include "sampling/sampler.h"
 #include "text/utf8_stream.h"
@@ -24,6 +25,7 @@ struct GenerateOptions {
   sampling::Options sampling;
   std::shared_ptr<Constraint> constraint;  // for this generation alone; null: none
   int32_t constraint_after = -1;           // the id behind which it begins; -1: with the first token
+  int64_t drafts = -1;                     // verified in each step; 0: none, -1: as many as pay. Changes no token
   std::vector<int64_t> marks;              // lengths of the prompt, ascending, that other prompts will begin with
   std::shared_ptr<PrefixCache> session;    // where what was read is kept, and looked for first; null: the engine's own
 };
@@ -39,6 +41,8 @@ struct Event {
   std::string stop;           // the stop string that was met
   int64_t prompt_tokens = 0, completion_tokens = 0;
   int64_t cached_tokens = 0;  // of the prompt, not read again
+  DraftKind drafts = DraftKind::Off;
+  int64_t drafted = 0, accepted = 0;  // tokens guessed, and those of them that came true
   double queue_s = 0, prefill_s = 0, decode_s = 0;
 };
 
@@ -53,16 +57,19 @@ class GenerateJob final : public SequenceJob {
  private:
   using Clock = std::chrono::steady_clock;
   bool reads() const override { return read_ < static_cast<int64_t>(prompt_.size()); }
-  model::Piece piece(int64_t room) override;
+  model::Piece piece(int64_t room, bool alone) override;
   bool wants_logits() const override { return gate_.forced() < 0 && gate_.rows().empty(); }
   bool take(Rows<const float> h, Rows<const float> logits) override;
   void finished(std::exception_ptr failure) override;
 
-  void start();                                 // finds what of the prompt is known
-  model::Piece next_block(int64_t room);        // of the prompt
-  bool choose(const float* logits);             // the next tokens; true: the last one was among them
+  void start();                           // finds what of the prompt is known
+  model::Piece next_block(int64_t room);  // of the prompt
+  void guess(bool alone);                 // what may follow the pending tokens
+  // The next tokens, from the states and, if they were wanted, logits of the last pending one and the guesses. True: the
+  // last one was among them.
+  bool choose(Rows<const float> h, Rows<const float> logits);
   bool accept(const sampling::Choice& choice);  // true: that was the last token
-  const float* allowed_logits(Rows<const float> h);
+  const float* allowed_logits(Rows<const float> h, int64_t row);
   void keep();
   void push(Event event);
   void end(const std::string& reason);
@@ -79,8 +86,14 @@ class GenerateJob final : public SequenceJob {
   int64_t read_ = 0, cached_ = 0;  // tokens of the prompt in the cache; those that were there before
   std::vector<int32_t> history_;   // the prompt and what was generated
   std::vector<int32_t> pending_;   // generated and not run yet
-  std::vector<float> logits_;      // (V) where the gate allows few
-  std::vector<float> some_;        // of the rows that the gate allows
+  Speculator speculator_;
+  std::vector<int32_t> block_;  // the pending tokens and the guesses behind them, as they are run
+  std::vector<float> state_;    // (D) what the one pending token was chosen from, for a drafter; else empty
+  int64_t settled_ = 0;         // tokens in the cache that are no guesses
+  bool timed_ = false;          // the step under way is one plain token, or one and guesses, and nobody shares it
+  Clock::time_point began_;
+  std::vector<float> logits_;  // (V) where the gate allows few
+  std::vector<float> some_;    // of the rows that the gate allows
   int64_t generated_ = 0;
   bool ended_ = false;
   Clock::time_point submitted_, started_, decoding_;

@@ -93,28 +93,44 @@ void JsonCursor::end() {
   if (at_ < text_.size()) unexpected("nothing more");
 }
 
-std::string JsonCursor::string() {
+JsonKind JsonCursor::kind() {
   skip_space();
-  if (!at('"')) unexpected("a string");
-  ++at_;
-  std::string out;
-  while (!at('"')) {
-    if (at('\\'))
-      escape(out);
-    else
-      copy_character(out);
-  }
-  ++at_;
-  return out;
+  if (at('"')) return JsonKind::String;
+  if (at('{')) return JsonKind::Object;
+  if (at('[')) return JsonKind::Array;
+  if (at('t') || at('f')) return JsonKind::Bool;
+  if (at('n')) return JsonKind::Null;
+  if (at('-') || (at_ < text_.size() && is_digit(text_[at_]))) return JsonKind::Number;
+  unexpected("a value");
 }
 
-void JsonCursor::copy_character(std::string& out) {
-  const std::string_view rest = text_.substr(at_);
-  if (rest.empty()) unexpected("the end of a string");
-  if (static_cast<unsigned char>(rest.front()) < 0x20) unexpected("an escape for a control character");
-  const size_t length = character_length(rest);
+std::string JsonCursor::string() {
+  std::string unescaped;
+  return std::string(text(unescaped));
+}
+
+std::string_view JsonCursor::text(std::string& unescaped) {
+  open('"', "a string");
+  size_t start = at_;
+  while (!at('"') && !at('\\')) pass_character();
+  if (at('"')) return text_.substr(start, at_++ - start);
+  unescaped.clear();
+  while (!at('"')) {
+    unescaped += text_.substr(start, at_ - start);
+    if (at('\\')) escape(unescaped);
+    start = at_;
+    while (!at('"') && !at('\\')) pass_character();
+  }
+  unescaped += text_.substr(start, at_++ - start);
+  return unescaped;
+}
+
+void JsonCursor::pass_character() {
+  if (at_ == text_.size()) unexpected("the end of a string");
+  const auto lead = static_cast<unsigned char>(text_[at_]);
+  if (lead < 0x20) unexpected("an escape for a control character");
+  const size_t length = lead < 0x80 ? 1 : character_length(text_.substr(at_));
   if (length == 0) unexpected("UTF-8");
-  out += rest.substr(0, length);
   at_ += length;
 }
 
@@ -178,11 +194,13 @@ bool JsonCursor::skip_digits() {
   return at_ > start;
 }
 
-void JsonCursor::skip_number() {
+std::string_view JsonCursor::number() {
+  skip_space();
+  const size_t start = at_;
   if (at('-')) ++at_;
   const bool zero = at('0');
-  const size_t start = at_;
-  if (!skip_digits() || (zero && at_ > start + 1)) unexpected("a number");
+  const size_t whole = at_;
+  if (!skip_digits() || (zero && at_ > whole + 1)) unexpected("a number");
   if (at('.')) {
     ++at_;
     if (!skip_digits()) unexpected("a digit");
@@ -192,9 +210,22 @@ void JsonCursor::skip_number() {
     if (at('+') || at('-')) ++at_;
     if (!skip_digits()) unexpected("a digit");
   }
+  return text_.substr(start, at_ - start);
 }
 
-void JsonCursor::skip_word(std::string_view word) {
+bool JsonCursor::boolean() {
+  skip_space();
+  const bool yes = at('t');
+  expect_word(yes ? "true" : "false");
+  return yes;
+}
+
+void JsonCursor::null() {
+  skip_space();
+  expect_word("null");
+}
+
+void JsonCursor::expect_word(std::string_view word) {
   if (text_.substr(at_, word.size()) != word) unexpected("a value");
   at_ += word.size();
 }
@@ -203,21 +234,23 @@ void JsonCursor::skip(int depth) {
   if (depth > kDeepest)
     refuse(cat("expected at most ", kDeepest, " levels of brackets, got more at byte ", at_, " of the ", part_,
                "; the file is damaged"));
-  skip_space();
-  if (at('"')) {
-    string();
-  } else if (at('{')) {
-    members("member", [&](const std::string&) { skip(depth + 1); });
-  } else if (at('[')) {
-    elements([&] { skip(depth + 1); });
-  } else if (at('t')) {
-    skip_word("true");
-  } else if (at('f')) {
-    skip_word("false");
-  } else if (at('n')) {
-    skip_word("null");
-  } else {
-    skip_number();
+  switch (kind()) {
+    case JsonKind::String: {
+      std::string unescaped;
+      text(unescaped);
+      return;
+    }
+    case JsonKind::Object:
+      return members("member", [&](const std::string&) { skip(depth + 1); });
+    case JsonKind::Array:
+      return elements([&] { skip(depth + 1); });
+    case JsonKind::Bool:
+      boolean();
+      return;
+    case JsonKind::Null:
+      return null();
+    case JsonKind::Number:
+      number();
   }
 }
 

@@ -11,6 +11,8 @@
 
 namespace gemlet::formats {
 
+enum class JsonKind { Null, Bool, Number, String, Array, Object };
+
 class JsonCursor {
  public:
   // `where` opens every message: "safetensors: 'file'". `part` names the text: "header". `text` must outlive the cursor.
@@ -21,17 +23,29 @@ class JsonCursor {
   void reading(std::string subject) { subject_ = std::move(subject); }
   void reading() { subject_ = part_; }
 
+  // What comes next; the value itself is still to be read, and need not be sound.
+  JsonKind kind();
+
   // An object: each(key) must consume the value. A key that comes twice is refused; `kind` says what keys name.
   template <class Each>
   void members(const char* kind, Each each) {
-    open('{', "an object");
     std::unordered_set<std::string> seen;
-    for (bool first = true; another('}', first); first = false) {
-      std::string key = string();
-      expect(':');
-      const auto [at, fresh] = seen.insert(std::move(key));
+    entries([&](std::string_view name) {
+      const auto [at, fresh] = seen.emplace(name);
       if (!fresh) twice(kind, *at);
       each(*at);
+    });
+  }
+  // The same without the check, for objects so large that the caller notices a second key by other means. The view that
+  // each() gets lasts until it reads on.
+  template <class Each>
+  void entries(Each each) {
+    open('{', "an object");
+    std::string unescaped;
+    for (bool first = true; another('}', first); first = false) {
+      const std::string_view key = text(unescaped);
+      expect(':');
+      each(key);
     }
   }
 
@@ -42,10 +56,15 @@ class JsonCursor {
     for (bool first = true; another(']', first); first = false) each();
   }
 
-  std::string string();         // valid UTF-8, escapes resolved
+  std::string string();  // valid UTF-8, escapes resolved
+  // The same without a copy where it has no escapes: a view into the whole text, else into `unescaped`.
+  std::string_view text(std::string& unescaped);
   uint64_t unsigned_integer();  // digits alone
-  void skip() { skip(0); }      // any value, checked but not kept
-  void end();                   // nothing but white space is left
+  std::string_view number();    // as it is written
+  bool boolean();
+  void null();
+  void skip() { skip(0); }  // any value, checked but not kept
+  void end();               // nothing but white space is left
 
   // Throws BadFile: "<where>: <subject>: <problem>".
   [[noreturn]] void refuse(const std::string& problem) const;
@@ -54,16 +73,16 @@ class JsonCursor {
  private:
   void skip(int depth);
   void skip_number();
-  void skip_word(std::string_view word);
   bool skip_digits();
   void skip_space();
   void open(char bracket, const char* wanted);
   void expect(char wanted);
   bool another(char close, bool first);
+  void expect_word(std::string_view word);
   bool at(char c) const { return at_ < text_.size() && text_[at_] == c; }
   void escape(std::string& out);
   uint32_t code_unit();
-  void copy_character(std::string& out);
+  void pass_character();
   [[noreturn]] void unexpected(const std::string& wanted) const;
   [[noreturn]] void twice(const char* kind, const std::string& key) const;
 

@@ -15,6 +15,13 @@
 
 namespace gemlet::model {
 
+// How a checkpoint's makers want it to generate; what they do not say is left empty.
+struct GenerationDefaults {
+  std::vector<int32_t> end_ids;
+  std::optional<double> temperature, top_p, min_p;
+  std::optional<int64_t> top_k;
+};
+
 class Checkpoint {
  public:
   virtual ~Checkpoint() = default;
@@ -25,7 +32,9 @@ class Checkpoint {
   virtual const formats::TensorInfo* tensor(std::string_view name) const = 0;
   virtual std::vector<std::string_view> names() const = 0;  // of all tensors that are part of a text model
   virtual const std::vector<std::shared_ptr<const MappedFile>>& files() const = 0;
-  virtual bool norms_lack_one() const { return false; }  // Gemma 3's norms are stored as w, used as 1 + w
+  virtual GenerationDefaults generation() const = 0;
+  virtual std::optional<std::string> chat_template() const = 0;  // in Jinja
+  virtual bool norms_lack_one() const { return false; }          // Gemma 3's norms are stored as w, used as 1 + w
   virtual std::optional<int64_t> file_type() const {
     return std::nullopt;
   }  // GGUF's number for the kind of quantisation
@@ -33,5 +42,7 @@ class Checkpoint {
 
 // Throws UnsupportedModel (architecture), BadFile.
 std::shared_ptr<const Checkpoint> checkpoint_of(std::shared_ptr<const formats::Gguf> file);
+// A Hugging Face folder: config.json and safetensors, one file or sharded, read in place. Throws ModelNotFound too.
+std::shared_ptr<const Checkpoint> checkpoint_of_folder(const std::string& path);
 
 }  // namespace gemlet::model

@@ -4,61 +4,15 @@
 
 #include "core/error.h"
 #include "model/checkpoint.h"
+#include "model/checkpoint_assistant.h"
+#include "model/gguf_keys.h"
 
 namespace gemlet::model {
 namespace {
 
 using formats::Gguf;
 using formats::Value;
-
-constexpr int64_t kMostLayers = 1024, kMostWidth = 1 << 20, kMostHeads = 4096, kMostPositions = int64_t{1} << 30;
-
-// Numbers under one architecture's prefix, each checked for type and bounds.
-class Keys {
- public:
-  Keys(const Gguf& file, std::string prefix) : file_(file), prefix_(std::move(prefix)) {}
-
-  std::string where() const { return cat("gguf: '", file_.path(), "'"); }
-  bool has(const char* name) const { return file_.find(prefix_ + name) != nullptr; }
-
-  int64_t integer(const char* name, int64_t least, int64_t most) const {
-    return in_bounds(name, file_.require_int(prefix_ + name), least, most);
-  }
-  int64_t integer_or(const char* name, int64_t least, int64_t most, int64_t otherwise) const {
-    return has(name) ? integer(name, least, most) : otherwise;
-  }
-  double positive_or(const char* name, double otherwise) const {
-    if (!has(name)) return otherwise;
-    const double number = file_.require_float(prefix_ + name);
-    if (!std::isfinite(number) || number <= 0)
-      throw BadFile(cat(where(), ": key '", prefix_, name, "': expected a positive number, got ", number));
-    return number;
-  }
-  // One number for all layers, or one for each.
-  std::vector<int64_t> by_layer(const char* name, size_t layers, int64_t least, int64_t most) const {
-    const Value* value = file_.find(prefix_ + name);
-    if (value == nullptr || !value->is_array) return std::vector<int64_t>(layers, integer(name, least, most));
-    if (value->count != layers)
-      throw BadFile(
-          cat(where(), ": key '", prefix_, name, "': expected ", layers, " numbers, one a layer, got ", value->count));
-    std::vector<int64_t> numbers;
-    for (size_t i = 0; i < layers; ++i) {
-      const auto number = value->as_int(i);
-      if (!number) throw BadFile(cat(where(), ": key '", prefix_, name, "': expected whole numbers"));
-      numbers.push_back(in_bounds(name, *number, least, most));
-    }
-    return numbers;
-  }
-
- private:
-  int64_t in_bounds(const char* name, int64_t value, int64_t least, int64_t most) const {
-    if (value < least || value > most)
-      throw BadFile(cat(where(), ": key '", prefix_, name, "': expected ", least, " to ", most, ", got ", value));
-    return value;
-  }
-  const Gguf& file_;
-  std::string prefix_;
-};
+using Keys = GgufKeys;
 
 Config common(const Keys& keys) {
   Config c;
@@ -179,6 +133,14 @@ Config gemma4(const Gguf& file) {
   return c;
 }
 
+std::optional<double> optional_number(const Gguf& file, const std::string& key) {
+  if (file.find(key) == nullptr) return std::nullopt;
+  const double number = file.require_float(key);
+  if (!std::isfinite(number) || number < 0)
+    throw BadFile(cat("gguf: '", file.path(), "': key '", key, "': expected a number of 0 or more, got ", number));
+  return number;
+}
+
 class GgufCheckpoint final : public Checkpoint {
  public:
   explicit GgufCheckpoint(std::shared_ptr<const Gguf> file) : file_(std::move(file)) {}
@@ -196,6 +158,27 @@ class GgufCheckpoint final : public Checkpoint {
   std::optional<int64_t> file_type() const override {
     const Value* value = file_->find("general.file_type");
     return value != nullptr ? value->as_int() : std::nullopt;
+  }
+
+  GenerationDefaults generation() const override {
+    const std::string prefix = "general.sampling.";
+    GenerationDefaults d;
+    d.temperature = optional_number(*file_, prefix + "temp");
+    d.top_p = optional_number(*file_, prefix + "top_p");
+    d.min_p = optional_number(*file_, prefix + "min_p");
+    if (file_->find(prefix + "top_k") != nullptr) d.top_k = std::max<int64_t>(0, file_->require_int(prefix + "top_k"));
+    for (const char* name : {"eos_token_id", "eot_token_id", "eom_token_id"}) {
+      const Value* value = file_->find(std::string("tokenizer.ggml.") + name);
+      const auto id = value == nullptr ? std::nullopt : value->as_int();
+      if (id && *id >= 0 && *id <= INT32_MAX) d.end_ids.push_back(static_cast<int32_t>(*id));
+    }
+    return d;
+  }
+
+  std::optional<std::string> chat_template() const override {
+    const Value* value = file_->find("tokenizer.chat_template");
+    const auto text = value == nullptr ? std::nullopt : value->as_string();
+    return text ? std::optional<std::string>(*text) : std::nullopt;
   }
 
   Config config() const override {
@@ -224,6 +207,9 @@ class GgufCheckpoint final : public Checkpoint {
 }  // namespace
 
 std::shared_ptr<const Checkpoint> checkpoint_of(std::shared_ptr<const Gguf> file) {
+  const Value* architecture = file->find("general.architecture");
+  if (architecture != nullptr && is_assistant(architecture->as_string().value_or("")))
+    return assistant_of(std::move(file));
   return std::make_shared<GgufCheckpoint>(std::move(file));
 }
 

@@ -20,7 +20,7 @@ struct LayerConfig {
 };
 
 struct Config {
-  std::string architecture;  // "gemma3", "gemma4"
+  std::string architecture;  // "gemma3", "gemma4", "gemma4_assistant"
   std::string name;
   int64_t width = 0;       // D
   int64_t vocabulary = 0;  // V
@@ -35,9 +35,14 @@ struct Config {
   int64_t experts = 0;      // E; 0: no mixture
   int64_t experts_used = 0;
   int64_t expert_ffn = 0;  // F of one expert
+  int64_t backbone = 0;    // of a drafter: its target's D; 0: a model of its own
+  int64_t centroids = 0;   // of a drafter: groups of ids, of which the head looks at the best; 0: a plain head
+  int64_t centroids_used = 0;
   std::vector<LayerConfig> layers;
   std::vector<float> rope_sliding, rope_full;  // frequencies (C / 2); 0 does not turn
-  std::vector<int32_t> suppress;               // ids never sampled
+  double rope_base_sliding = 1e4, rope_base_full = 1e6,
+         rope_factor = 1;         // what they were made of; the factor: full only
+  std::vector<int32_t> suppress;  // ids never sampled
 
   // The last layer with keys and values of its own: what it and later layers make of a token, no other token sees.
   size_t last_owner() const;

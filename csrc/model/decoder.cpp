@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/error.h"
+#include "model/layer.h"
+
 namespace gemlet::model {
 namespace {
 
@@ -76,7 +79,8 @@ void keys_and_values(ops::Context& on, const Config& c, size_t index, const Laye
   for (const State::Span& span : s.spans) span.kv->store(on, index, part(k, span), part(v, span));
 }
 
-// h (T, D) <- o_proj(softmax(q k^T * scaling + mask) v), q = q_norm(q) rotated; keys and values of layer kv_source.
+}  // namespace
+
 void attend(ops::Context& on, const Config& c, size_t index, const Layer& l, State& s, Rows<float> q, Rows<float> h,
             const Tap& tap) {
   const LayerConfig& size = c.layers[index];
@@ -94,13 +98,14 @@ void attend(ops::Context& on, const Config& c, size_t index, const Layer& l, Sta
   ops::linear(on, heads, {{&l.attn_output, h}}, s.quantised);
 }
 
-// h (T, D) <- down_proj(gelu(gate_proj(h)) * up_proj(h))
 void dense(ops::Context& on, const LayerConfig& size, const Layer& l, State& s, Rows<float> h) {
   const Rows<float> gate = s.gate.rows(h.rows, size.ffn), up = s.up.rows(h.rows, size.ffn);
   ops::linear(on, h, {{&l.ffn_gate, gate}, {&l.ffn_up, up}}, s.quantised);
   ops::gelu_mul(on, gate, up);
   ops::linear(on, gate, {{&l.ffn_down, h}}, s.quantised);
 }
+
+namespace {
 
 // h (T, D) <- norm_1(dense(pre_norm(x))) + norm_2(experts(pre_norm_2(x))): two branches of the same stream
 void dense_and_experts(ops::Context& on, const Config& c, size_t index, const Layer& l, State& s, Rows<const float> x,
@@ -139,8 +144,14 @@ size_t State::bytes() const {
   return total;
 }
 
-Decoder::Decoder(std::shared_ptr<const Checkpoint> file)
-    : file_(std::move(file)), config_(file_->config()), weights_(Weights::from(*file_, config_)) {}
+Decoder::Decoder(std::shared_ptr<const Checkpoint> file) : file_(std::move(file)), config_(file_->config()) {
+  if (config_.backbone > 0)
+    throw UnsupportedModel(
+        cat(file_->format(), ": '", file_->path(),
+            "' holds a drafter, which only guesses what another model may say next; load that model, "
+            "with draft= this path"));
+  weights_ = Weights::from(*file_, config_);
+}
 
 Rows<const float> Decoder::forward(ops::Context& on, const std::vector<Piece>& pieces, State& s, const Tap& tap) const {
   const Config& c = config_;

@@ -1,6 +1,8 @@
 // GGUF tensor names -> Weights.
 #include "model/weights.h"
 
+#include <algorithm>
+#include <cstring>
 #include <set>
 #include <string>
 
@@ -16,6 +18,11 @@ std::string text(const Shape& shape) {
   std::string s;
   for (const int64_t n : shape) s += cat(s.empty() ? "(" : ", ", n);
   return s + ")";
+}
+
+// A drafter's layers read another model's keys, whatever their numbers are there.
+bool owns_keys(const Config& c, size_t layer) {
+  return c.backbone == 0 && c.layers[layer].kv_source == static_cast<int64_t>(layer);
 }
 
 class Reader {
@@ -54,6 +61,26 @@ class Reader {
     return values;
   }
 
+  // Whole numbers (size).
+  std::vector<int64_t> integers(const std::string& name, int64_t size) {
+    const TensorInfo& tensor = find(name, {size}, true);
+    std::vector<int64_t> values;
+    for (int64_t i = 0; i < size; ++i) {
+      int64_t wide = 0;
+      int32_t narrow = 0;
+      if (tensor.type == codec::Type::I64)
+        std::memcpy(&wide, tensor.data + i * 8, sizeof wide);
+      else
+        std::memcpy(&narrow, tensor.data + i * 4, sizeof narrow), wide = narrow;
+      values.push_back(wide);
+    }
+    return values;
+  }
+
+  [[noreturn]] void refuse(const std::string& name, const std::string& problem) const {
+    throw BadFile(cat(file_.format(), ": '", file_.path(), "': tensor '", name, "': ", problem));
+  }
+
   float scalar_or(const std::string& name, float otherwise) { return has(name) ? *vector(name, 1) : otherwise; }
 
   // What a model of another kind has and this one would ignore in silence.
@@ -61,7 +88,7 @@ class Reader {
     std::set<std::string> dead = {"rope_freqs.weight"};
     for (size_t i = 0; i < c.layers.size(); ++i)
       for (const char* name : {"attn_k.weight", "attn_v.weight", "attn_k_norm.weight"})
-        if (c.layers[i].kv_source != static_cast<int64_t>(i)) dead.insert(cat("blk.", i, ".", name));
+        if (!owns_keys(c, i)) dead.insert(cat("blk.", i, ".", name));
     for (const std::string_view name : file_.names())
       if (used_.count(std::string(name)) == 0 && dead.count(std::string(name)) == 0)
         throw UnsupportedModel(cat(file_.format(), ": '", file_.path(), "': tensor '", name, "' ",
@@ -77,7 +104,7 @@ class Reader {
     return values;
   }
 
-  const TensorInfo& find(const std::string& name, const Shape& shape) {
+  const TensorInfo& find(const std::string& name, const Shape& shape, bool whole_numbers = false) {
     const TensorInfo* tensor = file_.tensor(name);
     if (tensor == nullptr)
       throw BadFile(cat(file_.format(), ": '", file_.path(), "': tensor '", name, "' ", text(shape),
@@ -85,7 +112,10 @@ class Reader {
     if (tensor->shape != shape)
       throw BadFile(cat(file_.format(), ": '", file_.path(), "': tensor '", name, "': expected ", text(shape), ", got ",
                         text(tensor->shape), "; the file's sizes and its tensors do not belong together"));
-    if (codec::info(tensor->type).decode == nullptr)
+    if (whole_numbers && tensor->type != codec::Type::I32 && tensor->type != codec::Type::I64)
+      throw BadFile(cat(file_.format(), ": '", file_.path(), "': tensor '", name, "': expected I32 or I64, got ",
+                        codec::info(tensor->type).name));
+    if (!whole_numbers && codec::info(tensor->type).decode == nullptr)
       throw UnsupportedModel(cat(file_.format(), ": '", file_.path(), "': tensor '", name, "': type ",
                                  codec::info(tensor->type).name, " cannot be a weight"));
     if (used_.insert(name).second) {
@@ -138,7 +168,7 @@ Layer read_layer(Reader& read, size_t index, const Config& c) {
   const std::string p = cat("blk.", index, ".");
   const int64_t d = c.width;
   Layer l{};
-  read_attention(read, p, d, s, s.kv_source == static_cast<int64_t>(index), l);
+  read_attention(read, p, d, s, owns_keys(c, index), l);
   l.ffn_norm = read.norm(p + "ffn_norm.weight", d);
   l.ffn_gate = read.matrix(p + "ffn_gate.weight", s.ffn, d);
   l.ffn_up = read.matrix(p + "ffn_up.weight", s.ffn, d);
@@ -150,8 +180,41 @@ Layer read_layer(Reader& read, size_t index, const Config& c) {
     l.proj = read.matrix(p + "proj.weight", d, c.per_layer);
     l.post_norm = read.norm(p + "post_norm.weight", d);
   }
-  if (c.architecture == "gemma4") l.layer_output_scale = read.scalar_or(p + "layer_output_scale.weight", 1.0F);
+  if (c.architecture != "gemma3") l.layer_output_scale = read.scalar_or(p + "layer_output_scale.weight", 1.0F);
   return l;
+}
+
+// Which ids belong to which centroid. Files tell it in either of two ways: the ids, centroid after centroid, or each id's
+// centroid.
+std::vector<int32_t> read_ordering(Reader& read, const Config& c) {
+  const std::string name = "mtp.token_ordering.weight";
+  const std::vector<int64_t> values = read.integers(name, c.vocabulary);
+  const int64_t each = c.vocabulary / c.centroids;
+  std::vector<int64_t> used(static_cast<size_t>(c.centroids));
+  std::vector<int32_t> ids(values.size());
+  std::vector<bool> seen(values.size());
+  const bool by_id = std::all_of(values.begin(), values.end(), [&](int64_t v) { return v >= 0 && v < c.centroids; });
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (!by_id || each == 1) {
+      if (values[i] < 0 || values[i] >= c.vocabulary || seen[static_cast<size_t>(values[i])])
+        read.refuse(name, cat("expected every id from 0 to ", c.vocabulary - 1, " once, got ", values[i], " at ", i));
+      seen[static_cast<size_t>(values[i])] = true;
+      ids[i] = static_cast<int32_t>(values[i]);
+      continue;
+    }
+    int64_t& count = used[static_cast<size_t>(values[i])];
+    if (count == each) read.refuse(name, cat("expected ", each, " ids for each centroid, got more for ", values[i]));
+    ids[static_cast<size_t>(values[i] * each + count++)] = static_cast<int32_t>(i);
+  }
+  return ids;
+}
+
+void read_drafter(Reader& read, const Config& c, Weights& w) {
+  w.pre_projection = read.matrix("nextn.pre_projection.weight", c.width, 2 * c.backbone);
+  w.post_projection = read.matrix("nextn.post_projection.weight", c.backbone, c.width);
+  if (c.centroids == 0) return;
+  w.centroids = read.matrix("mtp.centroids.weight", c.centroids, c.width);
+  w.ordering = read_ordering(read, c);
 }
 
 int64_t bytes_of(const codec::Matrix& m) { return m.rows * static_cast<int64_t>(m.row_bytes); }
@@ -183,6 +246,7 @@ Weights Weights::from(const Checkpoint& file, const Config& c) {
     w.per_layer_model_proj = read.matrix("per_layer_model_proj.weight", all, c.width);
     w.per_layer_proj_norm = read.norm("per_layer_proj_norm.weight", c.per_layer);
   }
+  if (c.backbone > 0) read_drafter(read, c, w);
   for (size_t i = 0; i < c.layers.size(); ++i) w.layers.push_back(read_layer(read, i, c));
   read.refuse_unused(c);
   return w;

@@ -57,6 +57,9 @@ struct Weights {
   RowTable per_layer_token_embd;               // (V, L P)
   codec::Matrix per_layer_model_proj;          // (L P, D)
   const float* per_layer_proj_norm = nullptr;  // (P)
+  // drafter; D is its own width, B its target's
+  codec::Matrix pre_projection, post_projection, centroids;  // (D, 2 B) (B, D) (centroids, D)
+  std::vector<int32_t> ordering;                             // (V): the ids, centroid after centroid
   std::vector<Layer> layers;
   std::vector<std::unique_ptr<float[]>> vectors;  // what the pointers above point into
 

@@ -32,23 +32,27 @@ void check(const Product& p, Rows<const float> x) {
                           x.cols, ") from row ", p.first, " on and output (", p.y.rows, ", ", p.y.cols, ")"));
 }
 
+// Whether values of this width may be read through a pointer of their own type: in safetensors data begins anywhere.
+bool aligned(const codec::Matrix& w, size_t width) { return reinterpret_cast<uintptr_t>(w.data) % width == 0; }
+
 // y[t * ldy + i] = row r + i of w times x row t, for i in [0, n).
 void run_float(Context& on, const codec::Matrix& w, Rows<const float> x, int64_t r, int64_t n, float* y, int64_t ldy,
                int worker) {
-  if (w.type == codec::Type::F32) {
+  if (w.type == codec::Type::F32 && aligned(w, sizeof(float))) {
     on.kernels.dot_f32(reinterpret_cast<const float*>(w.row(r)), static_cast<int64_t>(w.row_bytes / sizeof(float)), n,
                        x.data, x.stride, x.rows, w.cols, y, ldy);
     return;
   }
+  const bool even = aligned(w, sizeof(uint16_t));
   float* rows = on.workers[static_cast<size_t>(worker)].floats.reserve(kRowStep * w.cols);
   for (int64_t done = 0; done < n; done += kRowStep) {
     const int64_t count = std::min(kRowStep, n - done);
     for (int64_t i = 0; i < count; ++i) {
       const uint8_t* bytes = w.row(r + done + i);
       float* out = rows + i * w.cols;
-      if (w.type == codec::Type::F16)
+      if (w.type == codec::Type::F16 && even)
         on.kernels.widen_f16(reinterpret_cast<const uint16_t*>(bytes), w.cols, out);
-      else if (w.type == codec::Type::BF16)
+      else if (w.type == codec::Type::BF16 && even)
         on.kernels.widen_bf16(reinterpret_cast<const uint16_t*>(bytes), w.cols, out);
       else
         codec::decode_row(w, r + done + i, out);

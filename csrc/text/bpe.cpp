@@ -1,6 +1,6 @@
 // BPE by merge rank, Gemma 4's: special pieces first, then spaces become U+2581 and the adjacent pair whose merge has the
-// lowest rank merges, the leftmost of equals; a character that is no piece becomes its bytes. A run of newlines is never
-// merged with other text: it is the longest run that is a piece, again and again.
+// lowest rank merges, the leftmost of equals; a character that is no piece becomes its bytes. Unless the vocabulary says
+// otherwise, a run of newlines is never merged with other text: it is the longest run that is a piece, again and again.
 // Ids are those of `tokenizers`, and of llama.cpp but for runs longer than any piece; of invalid UTF-8, which the first does
 // not take and the second replaces, the bytes.
 #include <algorithm>
@@ -52,6 +52,7 @@ class BpeTokenizer final : public PieceTokenizer {
 BpeTokenizer::BpeTokenizer(Vocabulary vocabulary)
     : PieceTokenizer(std::move(vocabulary)), merges_(vocabulary_.merges, vocabulary_.pieces, table_) {
   std::vector<std::string_view>().swap(vocabulary_.merges);  // the table has their ids
+  vocabulary_.merges_owner.reset();
   for (size_t size = 1; size <= kLongestRun; ++size) {
     const int32_t id = find(std::string(size, '\n'));
     const bool plain = id >= 0 && (kind(id) == PieceKind::Normal || kind(id) == PieceKind::UserDefined);
@@ -71,6 +72,7 @@ void BpeTokenizer::encode(std::string_view text, bool add_bos, bool parse_specia
   PairCache pairs(text.size());
   WordEncoder<Rules> words(splitter_, text.size(), Rules{this, &pairs, &ids}, ids);
   encode_between(text, add_bos, parse_special, ids, [&](std::string_view fragment) {
+    if (!vocabulary_.newlines_apart) return words.encode(fragment);
     for (size_t begin = 0; begin < fragment.size();) {
       const size_t newline = std::min(fragment.find('\n', begin), fragment.size());
       words.encode(fragment.substr(begin, newline - begin));

@@ -1,12 +1,14 @@
 // Checking a vocabulary, once, and the way from an id back to bytes.
 #include "text/piece_tokenizer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "core/error.h"
 #include "text/byte_names.h"
 #include "text/hash.h"
 #include "text/quoted.h"
+#include "text/white_space.h"
 
 namespace gemlet::text {
 namespace {
@@ -19,7 +21,9 @@ PieceTokenizer::PieceTokenizer(Vocabulary vocabulary)
     : vocabulary_(std::move(vocabulary)),
       table_(vocabulary_.pieces),
       splitter_(vocabulary_.pieces),
-      user_defined_(vocabulary_.pieces, check()) {
+      user_defined_(vocabulary_.pieces, check()),
+      late_user_defined_(vocabulary_.pieces, late_ids(false)),
+      late_all_(vocabulary_.pieces, late_ids(true)) {
   find_bytes();
   for (size_t c = 0; c < ascii_.size(); ++c) ascii_[c] = table_.find(std::string(1, static_cast<char>(c)));
   mark_ = table_.find(kSpaceMark);
@@ -42,12 +46,40 @@ std::vector<int32_t> PieceTokenizer::check() const {
     const int32_t kind = vocabulary_.kinds == nullptr ? 1 : load<int32_t>(vocabulary_.kinds + id);
     if (kind == static_cast<int32_t>(PieceKind::Normal)) continue;
     if (kind < 1 || kind > 6) throw BadFile(cat("vocabulary: piece ", id, ": expected a kind from 1 to 6, got ", kind));
-    if (kind == static_cast<int32_t>(PieceKind::UserDefined)) user_defined.push_back(static_cast<int32_t>(id));
+    if (kind == static_cast<int32_t>(PieceKind::UserDefined)) {
+      const AddedPiece* rules = added(static_cast<int32_t>(id));
+      if (rules == nullptr || !rules->late) user_defined.push_back(static_cast<int32_t>(id));
+    }
     if (kind == static_cast<int32_t>(PieceKind::Byte) && byte_value(vocabulary_.pieces[id]) < 0)
       throw BadFile(cat("vocabulary: piece ", id, " is of kind byte: expected a name like '<0x0A>', got ",
                         quoted(vocabulary_.pieces[id])));
   }
   return user_defined;
+}
+
+const AddedPiece* PieceTokenizer::added(int32_t id) const {
+  const auto at = std::lower_bound(vocabulary_.added.begin(), vocabulary_.added.end(), id,
+                                   [](const AddedPiece& piece, int32_t wanted) { return piece.id < wanted; });
+  return at != vocabulary_.added.end() && at->id == id ? &*at : nullptr;
+}
+
+std::vector<int32_t> PieceTokenizer::late_ids(bool control) const {
+  std::vector<int32_t> ids;
+  for (const AddedPiece& piece : vocabulary_.added)
+    if (piece.late && (control || kind(piece.id) == PieceKind::UserDefined)) ids.push_back(piece.id);
+  return ids;
+}
+
+void PieceTokenizer::widen(SpecialMatcher::Match& match, std::string_view text, size_t least) const {
+  const AddedPiece* rules = added(match.id);
+  if (rules == nullptr) return;
+  // A late piece is looked for once spaces are marks, which are no white space.
+  if (rules->strips_left) {
+    const size_t end = match.begin + match.size;
+    match.begin = std::min(end, std::max(least, before_space(text, match.begin, !rules->late)));
+    match.size = end - match.begin;
+  }
+  if (rules->strips_right) match.size = past_space(text, match.begin + match.size, !rules->late) - match.begin;
 }
 
 void PieceTokenizer::find_bytes() {
@@ -68,8 +100,9 @@ const SpecialMatcher& PieceTokenizer::all_specials() const {
     std::vector<int32_t> ids;
     for (size_t id = 0; id < count(); ++id) {
       const PieceKind kind = kind_at(id);
-      if (kind == PieceKind::UserDefined || kind == PieceKind::Control || kind == PieceKind::Unknown)
-        ids.push_back(static_cast<int32_t>(id));
+      if (kind != PieceKind::UserDefined && kind != PieceKind::Control && kind != PieceKind::Unknown) continue;
+      const AddedPiece* rules = added(static_cast<int32_t>(id));
+      if (rules == nullptr || !rules->late) ids.push_back(static_cast<int32_t>(id));
     }
     all_ = std::make_unique<SpecialMatcher>(vocabulary_.pieces, std::move(ids));
   });
@@ -97,8 +130,9 @@ std::string PieceTokenizer::piece(int32_t id, bool special) const {
     case PieceKind::Control:
     case PieceKind::Unknown:
       return special ? text : std::string();
-    case PieceKind::UserDefined:
-      return text;  // matched in raw text, so already written as the text has it
+    case PieceKind::UserDefined:  // matched in raw text, so written as the text has it
+      if (!vocabulary_.user_defined_marked) return text;
+      break;
     case PieceKind::Byte:
       return {static_cast<char>(byte_value(text))};
     case PieceKind::Normal:

@@ -48,13 +48,13 @@ class PieceTokenizer : public Tokenizer {
                       const EncodeFragment& encode_fragment) const {
     check_size(text);
     if (add_bos && vocabulary_.bos >= 0) ids.push_back(vocabulary_.bos);
-    const SpecialMatcher& specials = parse_special ? all_specials() : user_defined_;
-    for (size_t begin = 0; begin < text.size();) {
-      const SpecialMatcher::Match match = specials.next(text, begin);
-      if (match.begin > begin) encode_fragment(text.substr(begin, match.begin - begin));
-      if (match.size > 0) ids.push_back(match.id);
-      begin = match.begin + match.size;
-    }
+    encode_around(parse_special ? all_specials() : user_defined_, text, ids, [&](std::string_view between) {
+      const SpecialMatcher& late = parse_special ? late_all_ : late_user_defined_;
+      if (late.empty())
+        encode_fragment(between);
+      else
+        encode_around(late, between, ids, encode_fragment);
+    });
   }
 
   Vocabulary vocabulary_;
@@ -62,13 +62,35 @@ class PieceTokenizer : public Tokenizer {
   WordSplitter splitter_;
 
  private:
+  template <class EncodeFragment>
+  void encode_around(const SpecialMatcher& specials, std::string_view text, std::vector<int32_t>& ids,
+                     const EncodeFragment& encode_fragment) const {
+    // The search goes on behind the piece itself, so the next one may lie in the white space that this one has taken; as in
+    // `tokenizers`, both count.
+    size_t begin = 0;
+    for (size_t searched = 0; searched < text.size();) {
+      SpecialMatcher::Match match = specials.next(text, searched);
+      if (match.size == 0) break;
+      searched = match.begin + match.size;
+      if (!vocabulary_.added.empty()) widen(match, text, begin);
+      if (match.begin > begin) encode_fragment(text.substr(begin, match.begin - begin));
+      ids.push_back(match.id);
+      begin = match.begin + match.size;
+    }
+    if (begin < text.size()) encode_fragment(text.substr(begin));
+  }
+  // Takes in the white space on the sides that the piece strips, not further left than `least`.
+  void widen(SpecialMatcher::Match& match, std::string_view text, size_t least) const;
+
   static void check_size(std::string_view text);
   std::vector<int32_t> check() const;  // the ids of user-defined pieces, once everything else is sound
+  const AddedPiece* added(int32_t id) const;
+  std::vector<int32_t> late_ids(bool control) const;
   void find_bytes();
   const SpecialMatcher& all_specials() const;
   PieceKind kind_at(size_t id) const;
 
-  SpecialMatcher user_defined_;
+  SpecialMatcher user_defined_, late_user_defined_, late_all_;
   mutable std::once_flag all_once_;  // thousands of control pieces, wanted only with parse_special
   mutable std::unique_ptr<const SpecialMatcher> all_;
   std::array<int32_t, 256> bytes_{};  // byte -> id of the piece that stands for it

@@ -21,6 +21,7 @@ class SpecialMatcher {
   SpecialMatcher(const std::vector<std::string_view>& pieces, std::vector<int32_t> ids);
 
   Match next(std::string_view text, size_t begin) const;
+  bool empty() const { return sorted_.empty(); }
 
  private:
   std::string_view piece(size_t rank) const { return pieces_[static_cast<size_t>(sorted_[rank])]; }

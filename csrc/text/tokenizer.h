@@ -12,15 +12,26 @@ namespace gemlet::text {
 
 enum class PieceKind : uint8_t { Normal = 1, Unknown = 2, Control = 3, UserDefined = 4, Unused = 5, Byte = 6 };
 
+// What text is matched with otherwise than as it stands: a piece that a user or a maker added to a vocabulary.
+struct AddedPiece {
+  int32_t id = -1;
+  bool strips_left = false, strips_right = false;  // takes the white space on this side with it
+  bool late = false;                               // looked for between the other added pieces only
+};
+
 struct Vocabulary {
-  std::vector<std::string_view> pieces;  // (V) bytes owned by the caller's mapping, spaces written as U+2581
+  std::vector<std::string_view> pieces;  // (V) bytes of `owner`, spaces written as U+2581
   const float* scores = nullptr;         // (V) unaligned little-endian floats, or null
   const int32_t* kinds = nullptr;        // (V) unaligned little-endian PieceKind numbers, or null (= Normal)
-  std::vector<std::string_view> merges;  // "left right", lowest rank first; the same owner. Empty: SPM
+  std::vector<std::string_view> merges;  // "left right", lowest rank first. Empty: SPM
   int32_t bos = -1, eos = -1, unk = -1, pad = -1;
   bool add_bos = true;
   bool add_space_prefix = false;
-  std::shared_ptr<const void> owner;  // keeps the bytes alive
+  std::vector<AddedPiece> added;  // control and user-defined pieces with one of those rules, by id
+  bool newlines_apart = true;     // BPE: a run of newlines is the longest piece of them, never merged with other text
+  bool user_defined_marked = false;          // user-defined pieces write spaces as U+2581, too
+  std::shared_ptr<const void> owner;         // keeps the bytes alive
+  std::shared_ptr<const void> merges_owner;  // those of the merges, where they can go once the merges are read
 };
 
 class Tokenizer {

@@ -13,6 +13,9 @@ from __future__ import annotations
 TYPE_CHECKING = False  # type checkers read this name as true; importing `typing` for it would cost more than this file
 if TYPE_CHECKING:
     from ._core import __version__, isa, isas
+    from .chat.awaiting import AsyncChatStream
+    from .chat.result import ChatResult
+    from .chat.stream import ChatStream
     from .errors import (
         BadFile,
         Cancelled,
@@ -30,7 +33,20 @@ if TYPE_CHECKING:
     from .generation import GenerationStream
     from .model import Model, load
     from .planning import plan
-    from .results import Chunk, Decision, Generation, Perplexity, Plan, Timings, TokenLogprob, TopToken, Usage
+    from .quantization import quantize
+    from .results import (
+        Chunk,
+        Decision,
+        Draft,
+        Generation,
+        Perplexity,
+        Plan,
+        Timings,
+        TokenLogprob,
+        ToolCall,
+        TopToken,
+        Usage,
+    )
     from .types import GenerateOptions
 
 # Where each public name lives. Modules are imported when a name is first used, so that `import gemlet` stays cheap.
@@ -55,20 +71,40 @@ _HOME = {
     ),
     "GenerationStream": "generation",
     **dict.fromkeys(("Model", "load"), "model"),
+    "AsyncChatStream": "chat.awaiting",
+    "ChatResult": "chat.result",
+    "ChatStream": "chat.stream",
     **dict.fromkeys(
-        ("Chunk", "Decision", "Generation", "Perplexity", "Plan", "Timings", "TokenLogprob", "TopToken", "Usage"),
+        (
+            "Chunk",
+            "Decision",
+            "Draft",
+            "Generation",
+            "Perplexity",
+            "Plan",
+            "Timings",
+            "TokenLogprob",
+            "ToolCall",
+            "TopToken",
+            "Usage",
+        ),
         "results",
     ),
     "GenerateOptions": "types",
     "plan": "planning",
+    "quantize": "quantization",
 }
 
 __all__ = [
+    "AsyncChatStream",
     "BadFile",
     "Cancelled",
+    "ChatResult",
+    "ChatStream",
     "Chunk",
     "ContextOverflow",
     "Decision",
+    "Draft",
     "GemletError",
     "GenerateOptions",
     "Generation",
@@ -84,6 +120,7 @@ __all__ = [
     "TemplateError",
     "Timings",
     "TokenLogprob",
+    "ToolCall",
     "ToolCallError",
     "TopToken",
     "UnsupportedModel",
@@ -93,6 +130,7 @@ __all__ = [
     "isas",
     "load",
     "plan",
+    "quantize",
 ]
 
 

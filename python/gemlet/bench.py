@@ -47,7 +47,7 @@ def measure(
     check_int("bench", "repeat", repeat, 1)
     began = time.perf_counter()
     context = _round_up(prompt + generate + 8)
-    with load(path, threads=threads, context=context, compute=compute) as model:
+    with load(path, threads=threads, context=context, compute=compute, draft="off") as model:
         load_s = time.perf_counter() - began
         ids = np.random.default_rng(0).integers(1000, min(model.vocab_size, 200_000), prompt, dtype=np.int32)
         _prefill(model, ids)

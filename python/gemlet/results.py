@@ -13,25 +13,47 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+class Draft(NamedTuple):
+    """Tokens guessed ahead and how many came true. Guesses change no token: each true one saves a step.
+
+    kind: "assistant" (the model's drafter), "lookup" (from the text itself), or "off".
+    """
+
+    kind: str = "off"
+    drafted: int = 0
+    accepted: int = 0
+
+    @property
+    def rate(self) -> float:
+        """The share of guesses that came true, 0 where none were made."""
+        return self.accepted / self.drafted if self.drafted else 0.0
+
+    def as_dict(self) -> dict[str, object]:
+        """The three fields and the rate under their own names, for JSON."""
+        return {**self._asdict(), "rate": self.rate}
+
+
 class Usage(NamedTuple):
     """How many tokens a call read and wrote; `cached_tokens` of the prompt were not computed again."""
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    draft: Draft = Draft()
 
     @property
     def total_tokens(self) -> int:
         """Prompt and completion together."""
         return self.prompt_tokens + self.completion_tokens
 
-    def as_dict(self) -> dict[str, int]:
-        """The four counts under their own names, for JSON."""
+    def as_dict(self) -> dict[str, object]:
+        """The four counts and the drafts under their own names, for JSON."""
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.total_tokens,
             "cached_tokens": self.cached_tokens,
+            "draft": self.draft.as_dict(),
         }
 
 
@@ -81,13 +103,40 @@ class TokenLogprob(NamedTuple):
     top: tuple[TopToken, ...] = ()
 
 
+class ToolCall(NamedTuple):
+    """A call that the model asks for: `arguments` as a JSON string, as OpenAI has it, and `args` as a dict."""
+
+    id: str
+    name: str
+    arguments: str
+    args: dict[str, Any]
+
+    @property
+    def type(self) -> str:
+        """Always "function"."""
+        return "function"
+
+    @property
+    def function(self) -> ToolCall:
+        """This call, so that `call.function.name` reads the same as with OpenAI's objects."""
+        return self
+
+    def as_dict(self) -> dict[str, Any]:
+        """The call in OpenAI's shape, for JSON and for messages."""
+        return {"id": self.id, "type": self.type, "function": {"name": self.name, "arguments": self.arguments}}
+
+
 class Chunk(NamedTuple):
-    """A piece of a stream: whole UTF-8 characters and the tokens read since the last piece."""
+    """A piece of a stream: whole UTF-8 characters and the tokens read since the last piece.
+
+    In a chat, `kind` is "text", "thinking" or "tool_call"; a call comes once and whole, as `tool_call`.
+    """
 
     text: str
     token_ids: tuple[int, ...]
     kind: str = "text"
     logprobs: tuple[TokenLogprob, ...] | None = None
+    tool_call: ToolCall | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -98,6 +147,14 @@ def escape(text: str) -> str:
     for char, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("'", "&#39;")):
         text = text.replace(char, entity)
     return text
+
+
+def footer(answer: Any) -> str:
+    """Tokens, reason and speed of an answer with usage and timings, in a line."""
+    return (
+        f"{answer.usage.completion_tokens} tokens, {answer.finish_reason}, "
+        f"{answer.timings.decode_tok_s:.1f} tok/s after {answer.timings.prefill_s * 1000:.0f} ms of prefill"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,19 +181,13 @@ class Generation:
     def __repr__(self) -> str:
         text = self.text if len(self.text) <= 60 else self.text[:57] + "..."
         warned = f", {len(self.warnings)} warning{'s' * (len(self.warnings) > 1)}" if self.warnings else ""
-        return f"<Generation {text!r}, {self._footer()}{warned}>"
-
-    def _footer(self) -> str:
-        return (
-            f"{self.usage.completion_tokens} tokens, {self.finish_reason}, "
-            f"{self.timings.decode_tok_s:.1f} tok/s after {self.timings.prefill_s * 1000:.0f} ms of prefill"
-        )
+        return f"<Generation {text!r}, {footer(self)}{warned}>"
 
     def _repr_html_(self) -> str:
         warned = "".join(f'<div style="color:#b45309">{escape(text)}</div>' for text in self.warnings)
         return (
             f'<div><div style="white-space:pre-wrap">{escape(self.text)}</div>{warned}'
-            f'<div style="opacity:.6;font-size:85%">{escape(self._footer())}</div></div>'
+            f'<div style="opacity:.6;font-size:85%">{escape(footer(self))}</div></div>'
         )
 
     def as_dict(self) -> dict[str, object]:
@@ -149,11 +200,12 @@ class Generation:
             "timings": self.timings.as_dict(),
             "seed": self.seed,
             "warnings": list(self.warnings),
-            "logprobs": None if self.logprobs is None else [_logprob_dict(entry) for entry in self.logprobs],
+            "logprobs": None if self.logprobs is None else [logprob_dict(entry) for entry in self.logprobs],
         }
 
 
-def _logprob_dict(entry: TokenLogprob) -> dict[str, object]:
+def logprob_dict(entry: TokenLogprob) -> dict[str, object]:
+    """One entry as plain values."""
     return {"id": entry.id, "text": entry.text, "logprob": entry.logprob, "top": [t._asdict() for t in entry.top]}
 
 

@@ -50,6 +50,59 @@ def choose(path: str | os.PathLike[str], quant: str) -> tuple[str, str | None]:
     return pretrained(name, quant)
 
 
+def drafter(draft: str | os.PathLike[str] | None) -> str:
+    """ "auto", "lookup", "off", or the file or folder of a drafter."""
+    if draft is None:
+        return "off"
+    try:
+        name = os.fspath(draft)
+    except TypeError:
+        name = None
+    if not isinstance(name, str):
+        raise TypeError(f"load: draft must be a string, a path or None, not {draft!r}")
+    if name in ("auto", "lookup", "off"):
+        return name
+    path = os.path.expanduser(name)
+    if not os.path.exists(path):
+        raise ModelNotFound(f"load: draft={name!r} is no file or folder; expected one, or 'auto', 'lookup' or 'off'")
+    return path
+
+
+# What a drafter's file has near its start, and the model_type of a drafter's folder ends with.
+_DRAFTERS = (b"gemma4-assistant", b"gemma4_assistant", b"gemma4_mtp")
+_ASSISTANT = "_assistant"
+_BEGINNING = 4096
+
+
+def drafters_beside(path: str) -> list[str]:
+    """Files and folders beside a model that say they are drafters of Gemma 4. Whose, the engine finds out."""
+    folder = path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path))
+    found = []
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.name.endswith(".gguf") and entry.is_file() and not os.path.samefile(entry.path, path):
+            with open(entry.path, "rb") as file:
+                beginning = file.read(_BEGINNING)
+            if any(name in beginning for name in _DRAFTERS):
+                found.append(entry.path)
+        elif os.path.isdir(path) and entry.is_dir() and _is_drafter(entry.path):
+            found.append(entry.path)
+    apart = os.path.abspath(path) + "-assistant"
+    if os.path.isdir(path) and _is_drafter(apart):
+        found.append(apart)
+    return found
+
+
+def _is_drafter(folder: str) -> bool:
+    import json
+
+    try:
+        with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
+            config = json.load(file)
+    except (OSError, ValueError):
+        return False  # whatever it is, nobody asked for it by name
+    return isinstance(config, dict) and str(config.get("model_type", "")).endswith(_ASSISTANT)
+
+
 def _text(path: str | os.PathLike[str]) -> str:
     try:
         name = os.fspath(path)

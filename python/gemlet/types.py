@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 NOT_YET = {
     "load": ("memory_limit", "adapters", "seed", "progress", "revision", "cache_dir"),
     "generate": (
-        *("n", "tools", "tool_choice", "think", "adapter"),
+        *("n", "adapter"),
         *("images", "audio", "video", "image_tokens"),
     ),
+    "chat": ("n", "adapter", "image_tokens", "fps"),
 }
 
+OF_CHAT = ("tools", "tool_choice", "think", "preserve_thinking", "messages")
 CONSTRAINTS = ("schema", "regex", "grammar", "choices")
 OVERFLOW = ("error", "truncate")
 _INT32 = 2**31 - 1  # what the engine's integers hold
@@ -53,6 +55,8 @@ class GenerateArgs(TypedDict, total=False):
 def unknown_option(call: str, given: Iterable[str], known: Iterable[str]) -> Exception:
     """The error for options that `call` does not have: TypeError with the nearest name, or what comes later."""
     name = next(iter(given))
+    if call == "generate" and name in OF_CHAT:
+        return TypeError(f"generate: '{name}' is an option of m.chat, which writes the prompt that it needs")
     if name in NOT_YET.get(call, ()):
         return not_available(call, name)
     import difflib

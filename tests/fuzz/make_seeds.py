@@ -5,11 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import gguf
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import tokenizer_json_files as tokenizer_files
+from tokenizer_json_files import document, newline_ids, tiny
 
 TYPES = [
     "F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K",
@@ -93,12 +98,26 @@ def write_safetensors(folder: Path) -> None:
     (folder / "index.json").write_text(json.dumps(index))
 
 
+def write_tokenizers(folder: Path) -> None:
+    """A vocabulary without the bytes is short but refused late, so both kinds."""
+    tokens, merges = tiny("the", " a", "\n\n")
+    made = document(tokens, merges, added=newline_ids(tokens))
+    made["added_tokens"][0] |= {"lstrip": True, "rstrip": True}
+    tokenizer_files.write(folder / "whole", made, separators=(",", ":"))
+    tokenizer_files.write(
+        folder / "strings", document(tokens, merges, pairs=False), separators=(",", ":"), ensure_ascii=True
+    )
+    few = [token for token in tokens if not token[0].startswith("<0x")]
+    tokenizer_files.write(folder / "few", document(few, merges), indent=1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder
     write_gguf(folder / "gguf")
     write_safetensors(folder / "safetensors")
+    write_tokenizers(folder / "tokenizer")
 
 
 if __name__ == "__main__":

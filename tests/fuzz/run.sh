@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 seconds=${1:?usage: tests/fuzz/run.sh SECONDS}
 build=${GEMLET_FUZZ_DIR:-build/fuzz}
-readers=(gguf safetensors)
+readers=(gguf safetensors tokenizer)
 
 cmake -S . -B "$build" -DGEMLET_FUZZ=ON -DGEMLET_WERROR=ON -DCMAKE_CXX_COMPILER="${CXX:-clang++}"
 cmake --build "$build" --target "${readers[@]/%/_fuzz}"
@@ -16,7 +16,7 @@ each=$((seconds / ${#readers[@]}))
 for reader in "${readers[@]}"; do
   mkdir -p "$build/corpus/$reader" "$build/findings/$reader"
   # 0 would mean for ever.
-  "$build/tests/fuzz/${reader}_fuzz" -max_total_time=$((each > 0 ? each : 1)) -max_len=4096 -timeout=10 \
+  "$build/tests/fuzz/${reader}_fuzz" -max_total_time=$((each > 0 ? each : 1)) -max_len=8192 -timeout=10 \
     -rss_limit_mb=1024 -malloc_limit_mb=256 -print_final_stats=1 -artifact_prefix="$build/findings/$reader/" \
     "$build/corpus/$reader" "$build/seeds/$reader"
 done

@@ -196,8 +196,16 @@ def scalar_or_array(values: list[int]) -> int | list[int]:
     return values[0] if len(set(values)) == 1 else values
 
 
-def write_gguf(v: Variant, path: Path) -> dict[str, np.ndarray]:
-    """Writes the checkpoint and returns its weights."""
+def write_gguf(
+    v: Variant,
+    path: Path,
+    words: tuple[list[str], list[float], list[int], list[str]] | None = None,
+    template: str | list[dict[str, str]] | None = None,
+) -> dict[str, np.ndarray]:
+    """Writes the checkpoint and returns its weights.
+
+    words: another vocabulary. template: a chat template, or several with names.
+    """
     writer = gguf.GGUFWriter(path, "gemma4")
     writer.add_name(v.name)
     writer.add_context_length(2048)
@@ -224,7 +232,7 @@ def write_gguf(v: Variant, path: Path) -> dict[str, np.ndarray]:
         writer.add_expert_count(v.E)
         writer.add_expert_used_count(v.used)
         writer.add_expert_feed_forward_length(v.M)
-    pieces, scores, kinds, merges = vocabulary(v.V)
+    pieces, scores, kinds, merges = words or vocabulary(v.V)
     writer.add_tokenizer_model("gemma4")
     writer.add_token_list(pieces)
     writer.add_token_scores(scores)
@@ -236,6 +244,8 @@ def write_gguf(v: Variant, path: Path) -> dict[str, np.ndarray]:
     writer.add_unk_token_id(3)
     writer.add_add_bos_token(True)
     writer.add_add_space_prefix(False)
+    if template is not None:
+        writer.add_chat_template(template)
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
     made = weights(v)
     for name, array in made.items():

@@ -20,6 +20,7 @@ __all__: list[str] = [
     "isa",
     "isas",
     "measure_limits",
+    "quantize",
     "testing",
 ]
 __version__: str
@@ -191,3 +192,10 @@ def cpu() -> dict[str, typing.Any]: ...
 def isa() -> str: ...
 def isas() -> list[str]: ...
 def measure_limits(threads: typing.SupportsInt | typing.SupportsIndex) -> dict[str, typing.Any]: ...
+def quantize(
+    source: str,
+    path: str,
+    format: str,
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+    progress: collections.abc.Callable[..., typing.Any] | None = None,
+) -> dict[str, typing.Any]: ...

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 VERBS = {
     "run": "continue a prompt with a model",
+    "chat": "talk with a model",
     "bench": "measure speed and memory against this machine's own limits",
     "pull": "fetch a model from the hub",
     "list": "the models on this machine",
     "show": "what a model holds",
     "rm": "remove a pulled model",
     "plan": "what a model needs, what fits and how fast it will be, before it is loaded",
+    "quantize": "write a model in fewer bits, as a GGUF file",
     "tokenize": "text to token ids and pieces",
     "perplexity": "how well a model expects a text file",
     "doctor": "what this machine offers and what is installed",
@@ -30,8 +32,8 @@ OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 _EPILOG = """exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted
 results go to standard output, everything else to standard error; with --json an error is also an object on
 standard output: {"error": {"type": ..., "message": ...}}
-environment: GEMLET_MODELS (folder), GEMLET_THREADS, GEMLET_ISA, NO_COLOR; for pulled models also HF_HOME,
-HF_HUB_CACHE, and for pull HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HF_HUB_DISABLE_PROGRESS_BARS"""
+environment: GEMLET_MODELS and GEMLET_CACHE (folders), GEMLET_THREADS, GEMLET_ISA, NO_COLOR; for pulled models
+also HF_HOME, HF_HUB_CACHE, and for pull HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HF_HUB_DISABLE_PROGRESS_BARS"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

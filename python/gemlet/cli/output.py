@@ -88,6 +88,19 @@ def colour(text: str, code: str) -> str:
     return f"\x1b[{code}m{text}\x1b[0m"
 
 
+def dim(text: str) -> str:
+    """`text` made faint if standard error is a terminal that wants it."""
+    if os.environ.get("NO_COLOR") or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        return text
+    return f"\x1b[2m{text}\x1b[0m"
+
+
+def prompt(text: str) -> str:
+    """A prompt in colour, with the colour marked as taking no room, as line editing must know."""
+    plain = colour(text, "1;36")
+    return text if plain == text else plain.replace("\x1b", "\x01\x1b").replace("m", "m\x02")
+
+
 def table(rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> str:
     """Rows as aligned columns; columns in `right` are aligned to the right.
 

@@ -1,0 +1,309 @@
+"""The chat side of `Model`: docstrings, options and defaults. What they do is in the other files of this folder."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from ..types import GenerateOptions, not_available, unknown_option
+
+# The rest of the folder is imported when a model first chats: a start without a chat should not pay for it.
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Sequence
+    from typing import Literal, overload
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from typing_extensions import Unpack
+
+    from .. import _core
+    from ..generation import GenerationStream
+    from ..types import GenerateArgs
+    from .awaiting import AsyncChatStream
+    from .format import ChatFormat, Prompt
+    from .result import ChatResult
+    from .stream import ChatStream
+
+    Messages = str | Sequence[Any]
+
+MAX_TOKENS = 2048
+_MEDIA = ("images", "audio", "video")
+_OWN = ("tools", "tool_choice", "think", "preserve_thinking", "stream", *_MEDIA)
+# Kept from being drawn where nothing could follow: a call without tools, the end of a picture that was not begun.
+_NEVER = ("<image|>", "<audio|>")
+
+
+class ChatMethods:
+    """The methods; `Model` has the engine."""
+
+    _path: str
+    _info: dict[str, Any]
+    _format: ChatFormat | None = None
+
+    @property
+    @abstractmethod
+    def _engine(self) -> _core.Model: ...
+
+    @abstractmethod
+    def _begin(
+        self, ids: NDArray[np.int32], options: GenerateOptions, warnings: list[str], after: int | None = None
+    ) -> GenerationStream: ...
+
+    if TYPE_CHECKING:
+
+        @overload
+        def chat(
+            self,
+            messages: Messages,
+            *,
+            images: Any = ...,
+            audio: Any = ...,
+            video: Any = ...,
+            tools: Any = ...,
+            tool_choice: Any = ...,
+            think: bool = ...,
+            preserve_thinking: bool = ...,
+            stream: Literal[False] = ...,
+            **options: Unpack[GenerateArgs],
+        ) -> ChatResult: ...
+        @overload
+        def chat(
+            self,
+            messages: Messages,
+            *,
+            images: Any = ...,
+            audio: Any = ...,
+            video: Any = ...,
+            tools: Any = ...,
+            tool_choice: Any = ...,
+            think: bool = ...,
+            preserve_thinking: bool = ...,
+            stream: Literal[True],
+            **options: Unpack[GenerateArgs],
+        ) -> ChatStream: ...
+
+    def chat(
+        self,
+        messages: Messages,
+        *,
+        images: Any = (),
+        audio: Any = None,
+        video: Any = None,
+        tools: Any = None,
+        tool_choice: Any = "auto",
+        think: bool = False,
+        preserve_thinking: bool = False,
+        stream: bool = False,
+        **options: Any,
+    ) -> ChatResult | ChatStream:
+        """Answer a conversation: a string, or messages as OpenAI has them ({"role": ..., "content": ...}).
+
+        The model file's own template writes the prompt. Text in messages never becomes a control token.
+
+        tools: OpenAI's dicts, Python functions or pydantic classes; what the model wants called is in `.tool_calls`.
+        tool_choice: "auto", "required", the name of one that must be called, or "none" (as if there were no tools;
+        then no call can be drawn).
+        think: let the model think first (Gemma 4); `.thinking` is what it thought.
+        preserve_thinking: keep the thoughts of earlier turns that called tools.
+        stream: give an iterator of chunks back; each has `.kind`, "text", "thinking" or "tool_call".
+        images, audio, video: not available in this version.
+        options: those of `generate`, but max_tokens is 2048, stop strings are looked for in the text alone, and
+        overflow="truncate" leaves out whole turns, the oldest first. A constraint (schema, regex, grammar, choices)
+        holds for what comes after the thought, gives `.parsed`, and excludes calls.
+
+        >>> m.chat("Hello", max_tokens=4, temperature=0).usage.completion_tokens
+        4
+        >>> with m.chat([{"role": "user", "content": "Hello"}], max_tokens=4, stream=True) as chunks:
+        ...     {chunk.kind for chunk in chunks}
+        {'text'}
+        """
+        _no_media(images=images, audio=audio, video=video)
+        running = self._chat(messages, tools, tool_choice, think, preserve_thinking, options)
+        return running if stream else running.result
+
+    if TYPE_CHECKING:
+
+        @overload
+        def achat(
+            self,
+            messages: Messages,
+            *,
+            images: Any = ...,
+            audio: Any = ...,
+            video: Any = ...,
+            tools: Any = ...,
+            tool_choice: Any = ...,
+            think: bool = ...,
+            preserve_thinking: bool = ...,
+            stream: Literal[False] = ...,
+            **options: Unpack[GenerateArgs],
+        ) -> Awaitable[ChatResult]: ...
+        @overload
+        def achat(
+            self,
+            messages: Messages,
+            *,
+            images: Any = ...,
+            audio: Any = ...,
+            video: Any = ...,
+            tools: Any = ...,
+            tool_choice: Any = ...,
+            think: bool = ...,
+            preserve_thinking: bool = ...,
+            stream: Literal[True],
+            **options: Unpack[GenerateArgs],
+        ) -> AsyncChatStream: ...
+
+    def achat(
+        self,
+        messages: Messages,
+        *,
+        images: Any = (),
+        audio: Any = None,
+        video: Any = None,
+        tools: Any = None,
+        tool_choice: Any = "auto",
+        think: bool = False,
+        preserve_thinking: bool = False,
+        stream: bool = False,
+        **options: Any,
+    ) -> Awaitable[ChatResult] | AsyncChatStream:
+        """`chat` for asyncio: await it, or with stream=True use it in `async for` or `async with`.
+
+        The event loop is never blocked, and cancelling the task stops the generation.
+
+        >>> import asyncio
+        >>> async def both():
+        ...     return await asyncio.gather(m.achat("Hi", max_tokens=2), m.achat("Hello", max_tokens=3))
+        >>> [answer.usage.completion_tokens for answer in asyncio.run(both())]
+        [2, 3]
+        """
+        _no_media(images=images, audio=audio, video=video)
+
+        def start() -> ChatStream:
+            return self._chat(messages, tools, tool_choice, think, preserve_thinking, options)
+
+        from .awaiting import AsyncChatStream, whole
+
+        return AsyncChatStream(start) if stream else whole(start)
+
+    def apply_chat_template(
+        self,
+        messages: Messages,
+        *,
+        tools: Any = None,
+        think: bool = False,
+        preserve_thinking: bool = False,
+        add_generation_prompt: bool = True,
+        tokenize: bool = True,
+    ) -> NDArray[np.int32] | str:
+        """The prompt of a conversation, as `chat` would give it to the model: ids (T,) int32, or a string.
+
+        Use ids for `generate`; in the string, control tokens look the same as text that only looks like them.
+
+        >>> m.apply_chat_template("Hi", tokenize=False)
+        '<bos><start_of_turn>user\\nHi<end_of_turn>\\n<start_of_turn>model\\n'
+        """
+        prompt = self._prompt_of(messages, tools, think, preserve_thinking, add_generation_prompt)
+        return prompt.ids if tokenize else prompt.text
+
+    def count_tokens(
+        self,
+        messages: Messages,
+        *,
+        images: Any = (),
+        audio: Any = None,
+        video: Any = None,
+        tools: Any = None,
+        think: bool = False,
+        preserve_thinking: bool = False,
+    ) -> int:
+        """How many tokens the prompt of a conversation has.
+
+        >>> m.count_tokens("Hi")
+        10
+        """
+        _no_media(images=images, audio=audio, video=video)
+        return len(self._prompt_of(messages, tools, think, preserve_thinking, True).ids)
+
+    def _chat_format(self) -> ChatFormat:
+        from .format import ChatFormat
+
+        if self._format is None:  # two threads may both make it; either will do
+            self._format = ChatFormat(self._path, self._engine.tokenizer, str(self._info["architecture"]))
+        return self._format
+
+    def _prompt_of(
+        self, messages: Messages, tools: Any, think: bool, preserve_thinking: bool, add_generation_prompt: bool
+    ) -> Prompt:
+        return self._chat_format().render(
+            messages,
+            tools=tools,
+            think=think,
+            preserve_thinking=preserve_thinking,
+            add_generation_prompt=add_generation_prompt,
+        )
+
+    def _chat(
+        self,
+        messages: Messages,
+        tools: Any,
+        tool_choice: Any,
+        think: bool,
+        preserve_thinking: bool,
+        given: dict[str, Any],
+    ) -> ChatStream:
+        from .parser import AnswerParser
+        from .stream import ChatStream
+        from .tools import check_tool_choice, check_tools
+
+        known = GenerateOptions.__dataclass_fields__
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            raise unknown_option("chat", unknown, (*known, *_OWN))
+        options = GenerateOptions(**{"max_tokens": MAX_TOKENS, **given})
+        declared = check_tools(tools)
+        may_call, call = check_tool_choice(tool_choice, declared, think=think)
+        chat_format, tokenizer = self._chat_format(), self._engine.tokenizer
+        prompt = self._fitted(
+            messages, options, tools=declared if may_call else None, think=think, preserve_thinking=preserve_thinking
+        )
+        tokens = chat_format.tokens
+        never = [*map(tokenizer.find, _NEVER), *([] if may_call else [tokens.opens_call])]
+        if options.constrained:
+            if may_call:
+                raise ValueError(
+                    "chat: an answer under schema, regex, grammar or choices cannot be a call as well; "
+                    "pass tool_choice='none', or leave the constraint out while tools may be called"
+                )
+            if think and not prompt.in_thinking:
+                prompt = chat_format.with_open_thought(prompt)
+            never = [i for i in tokens.hidden if i not in tokens.ends and i != tokens.closes_channel]
+        if call:
+            prompt = chat_format.with_open_call(prompt, call)
+        bans = dict.fromkeys((i for i in never if i >= 0), float("-inf"))
+        options.logit_bias = {**bans, **(options.logit_bias or {})}
+        stop, options.stop = tuple(options.stop), ()
+        size = tokenizer.vocab_size
+        parser = AnswerParser(
+            tokens._replace(ends=frozenset()) if options.ignore_eos else tokens,
+            lambda token: tokenizer.piece(token) if token < size else b"",
+            thinking=prompt.in_thinking,
+            call=call,
+            tools=[tool["function"]["name"] for tool in declared] if may_call else None,
+        )
+        after = tokens.closes_channel if prompt.in_thinking else None
+        return ChatStream(self._begin(prompt.ids, options, [], after), parser, stop, prompt.warnings)
+
+    def _fitted(self, messages: Messages, options: GenerateOptions, **given: Any) -> Prompt:
+        chat_format = self._chat_format()
+        if options.overflow != "truncate":
+            return chat_format.render(messages, **given)
+        context = int(self._info["context"])
+        return chat_format.render_recent(messages, context - min(options.max_tokens or context, context // 2), **given)
+
+
+def _no_media(**given: Any) -> None:
+    for name, value in given.items():
+        if value is not None and not (isinstance(value, (list, tuple)) and not value):
+            raise not_available("chat", name, value)
