@@ -32,9 +32,9 @@ class Checkpoint {
   virtual const formats::TensorInfo* tensor(std::string_view name) const = 0;
   virtual std::vector<std::string_view> names() const = 0;  // of all tensors that are part of a text model
   virtual const std::vector<std::shared_ptr<const MappedFile>>& files() const = 0;
-  virtual GenerationDefaults generation() const = 0;
-  virtual std::optional<std::string> chat_template() const = 0;  // in Jinja
-  virtual bool norms_lack_one() const { return false; }          // Gemma 3's norms are stored as w, used as 1 + w
+  virtual GenerationDefaults generation() const { return {}; }
+  virtual std::optional<std::string> chat_template() const { return std::nullopt; }  // in Jinja
+  virtual bool norms_lack_one() const { return false; }  // Gemma 3's norms are stored as w, used as 1 + w
   virtual std::optional<int64_t> file_type() const {
     return std::nullopt;
   }  // GGUF's number for the kind of quantisation
