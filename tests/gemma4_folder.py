@@ -12,6 +12,8 @@ import numpy as np
 
 
 def as_bytes(array: np.ndarray, dtype: str) -> bytes:
+    if dtype == "I64":
+        return array.astype("<i8").tobytes()
     if dtype == "BF16":  # to the nearest, ties to even
         bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
         return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2").tobytes()
@@ -22,8 +24,9 @@ def write_safetensors(path: Path, tensors: dict[str, np.ndarray], dtype: str = "
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     parts, at = [], 0
     for name, array in tensors.items():
-        parts.append(as_bytes(array, dtype))
-        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [at, at + len(parts[-1])]}
+        kind = "I64" if array.dtype == np.int64 else dtype
+        parts.append(as_bytes(array, kind))
+        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [at, at + len(parts[-1])]}
         at += len(parts[-1])
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)

@@ -33,6 +33,14 @@ def make_assistant() -> ModuleType:
     return sys.modules["make_assistant"]
 
 
+def write_assistant_folder(folder: Path, name: str, shards: int = 1) -> None:
+    from gemma4_folder import write_folder
+
+    script = make_assistant()
+    assistant = next(a for a in script.ASSISTANTS if a.name == name)
+    write_folder(folder, script.hf_config(assistant), script.hf_state(script.weights(assistant)), shards=shards)
+
+
 def golden(name: str, length: int) -> dict[str, np.ndarray]:
     with np.load(GOLDEN / f"{name}.npz") as file:
         return {key: file[f"{key}_{length}"] for key in ("ids", "logits", "states")}
@@ -81,6 +89,26 @@ def test_the_other_dialect_is_the_same_drafter(tmp_path):
     other = _core.testing.draft(target(name), str(tmp_path / "other.gguf"), ids, 4)
     np.testing.assert_array_equal(other[0], usual[0])
     np.testing.assert_array_equal(other[1], usual[1])
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_folder_is_the_same_drafter(tmp_path, name, shards):
+    write_assistant_folder(tmp_path / name, name, shards)
+    ids = golden(name, 60)["ids"]
+    usual = _core.testing.draft(target(name), str(GOLDEN / f"{name}.gguf"), ids, 4)
+    other = _core.testing.draft(target(name), str(tmp_path / name), ids, 4)
+    np.testing.assert_array_equal(other[0], usual[0])
+    np.testing.assert_array_equal(other[1], usual[1])
+
+
+def test_a_drafters_folder_is_no_model(tmp_path):
+    from folder_models import write_tokenizer
+
+    write_assistant_folder(tmp_path, "assistant_tiny_e2b")
+    write_tokenizer(tmp_path, 280)
+    with pytest.raises(UnsupportedModel, match="holds a drafter"):
+        _core.Model(str(tmp_path))
 
 
 def test_all_centroids_are_the_plain_head(tmp_path):

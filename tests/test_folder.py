@@ -204,7 +204,11 @@ def test_an_untied_head(tmp_path: Path) -> None:
 REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "another model": ({"model_type": "llama"}, UnsupportedModel, "model_type: expected 'gemma3', 'gemma4'.*'llama'"),
     "no kind": ({"model_type": ...}, UnsupportedModel, "model_type"),
-    "a drafter": ({"model_type": "gemma4_assistant"}, UnsupportedModel, "gemma4_assistant"),
+    "a drafter": (
+        {"model_type": "gemma4_assistant"},
+        BadFile,
+        "backbone_hidden_size: expected 1 to \\d+, and it is missing",
+    ),
     "quantised": ({"quantization_config": {"quant_method": "gptq"}}, UnsupportedModel, "quantization_config.*gptq"),
     "silu": ({"hidden_activation": "silu"}, UnsupportedModel, "hidden_activation: expected 'gelu_pytorch_tanh'"),
     "biases": ({"attention_bias": True}, UnsupportedModel, "attention_bias: expected no biases"),

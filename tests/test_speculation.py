@@ -164,13 +164,13 @@ def test_a_stop_string_inside_a_draft():
     model = loaded(E2B)
     tokenizer = model.tokenizer
     letters = [int(tokenizer.encode(letter, False, False)[0]) for letter in "adn"]
-    bias = [(i, 60.0) for i in letters]
+    bias = [(i, 1000.0) for i in letters]
     ids = letters * 12
     text = "".join(tokenizer.piece(i, False).decode() for i in ids)
     ended = 0
     for seed in range(12):
-        stop = [text[seed : seed + 2]]
-        end = same(model, ids, 6, temperature=1.0, seed=seed, logit_bias=bias, max_tokens=60, stop=stop)
+        stop = [text[seed : seed + 3]]
+        end = same(model, ids, 6, temperature=15.0, seed=seed, logit_bias=bias, max_tokens=60, stop=stop)
         ended += end["finish_reason"] == "stop" and end["draft"][2] > 0
     assert ended > 3
 

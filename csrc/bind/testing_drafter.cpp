@@ -11,6 +11,7 @@
 #include "engine/draft_pace.h"
 #include "engine/engine.h"
 #include "engine/prompt_lookup.h"
+#include "model/checkpoint_assistant.h"
 #include "model/drafter.h"
 
 namespace py = pybind11;
@@ -24,8 +25,7 @@ class DraftJob final : public engine::Job {
   DraftJob(engine::Engine& engine, const std::string& path, std::vector<int32_t> ids, int64_t steps, float* logits,
            float* states)
       : engine_(engine),
-        drafter_(model::checkpoint_of(std::make_shared<const formats::Gguf>(formats::Gguf::open(path))),
-                 engine.decoder()),
+        drafter_(model::open_assistant(path), engine.decoder()),
         ids_(std::move(ids)),
         steps_(steps),
         logits_(logits),

@@ -8,6 +8,7 @@
 #include "engine/source.h"
 #include "engine/vocabulary.h"
 #include "kernels/dispatch.h"
+#include "model/checkpoint_assistant.h"
 
 namespace gemlet::engine {
 namespace {
@@ -90,8 +91,7 @@ Engine::Engine(const std::string& path, const LoadOptions& options)
 
 void Engine::choose_draft() {
   const auto open = [this](const std::string& path) {
-    auto file = std::make_shared<const formats::Gguf>(formats::Gguf::open(path));
-    drafter_ = std::make_unique<const model::Drafter>(model::checkpoint_of(std::move(file)), *decoder_);
+    drafter_ = std::make_unique<const model::Drafter>(model::open_assistant(path), *decoder_);
     draft_kind_ = DraftKind::Assistant;
   };
   if (options_.draft == "off") return;

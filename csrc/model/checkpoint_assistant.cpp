@@ -2,9 +2,9 @@
 // one set of names. What a drafter shares with its target (key heads, rotation, window) is left to be filled in from there.
 #include "model/checkpoint_assistant.h"
 
-#include <algorithm>
-#include <iterator>
+#include <filesystem>
 #include <string>
+#include <system_error>
 #include <unordered_map>
 
 #include "core/error.h"
@@ -114,6 +114,12 @@ bool is_assistant(std::string_view architecture) {
 
 std::shared_ptr<const Checkpoint> assistant_of(std::shared_ptr<const Gguf> file) {
   return std::make_shared<GgufAssistant>(std::move(file));
+}
+
+std::shared_ptr<const Checkpoint> open_assistant(const std::string& path) {
+  std::error_code failed;
+  if (std::filesystem::is_directory(path, failed)) return checkpoint_of_folder(path);
+  return checkpoint_of(std::make_shared<const Gguf>(Gguf::open(path)));
 }
 
 }  // namespace gemlet::model

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "model/checkpoint.h"
@@ -12,5 +13,7 @@ namespace gemlet::model {
 bool is_assistant(std::string_view architecture);
 // Throws BadFile when asked for its config.
 std::shared_ptr<const Checkpoint> assistant_of(std::shared_ptr<const formats::Gguf> file);
+// A file or a Hugging Face folder, of a drafter or of anything else. Throws what the readers throw.
+std::shared_ptr<const Checkpoint> open_assistant(const std::string& path);
 
 }  // namespace gemlet::model

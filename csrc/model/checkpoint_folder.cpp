@@ -72,7 +72,7 @@ class FolderCheckpoint final : public Checkpoint {
         weights_(Safetensors::open(path_)) {
     config_.name = name_of(path_);
     config_.suppress = ids(generation_, kGeneration, "suppress_tokens");
-    config_.check(where_of(fs::path(path_) / kGeneration));
+    if (config_.backbone == 0) config_.check(where_of(fs::path(path_) / kGeneration));  // a drafter's are not all here
     take_tensors();
   }
 
@@ -125,7 +125,8 @@ void FolderCheckpoint::take_tensors() {
             "'model.language_model.embed_tokens.weight', got neither; this is no text model of the Gemma family"));
   const bool tied = ties_head(sizes_);
   for (const TensorInfo& tensor : weights_.tensors()) {
-    std::string name = gguf_name(tensor.name, *prefix);
+    std::string name = config_.backbone > 0 ? drafter_name(tensor.name) : "";
+    if (name.empty()) name = gguf_name(tensor.name, *prefix);
     if (is_head_name(tensor.name)) {
       if (tied) continue;  // a copy of the embedding, or dead
       name = "output.weight";

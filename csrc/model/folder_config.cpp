@@ -293,6 +293,21 @@ Config gemma4(const Keys& keys, bool unified) {
   return c;
 }
 
+// Gemma4AssistantConfig: a decoder's sizes without keys, rotation and window, which are its target's.
+Config drafter(const Keys& outer, const Keys& keys) {
+  Config c = common(keys, {30, 131072, 512, 0, 262144});
+  fill_kinds(keys, 6, c);
+  c.layers.back().sliding = false;
+  fill_heads(keys, c);
+  c.backbone = outer.integer("backbone_hidden_size", 1, kMostWidth);
+  if (outer.flag("use_ordered_embeddings")) {
+    c.centroids = outer.integer("num_centroids", 1, kMostWidth, 2048);
+    c.centroids_used = outer.integer("centroid_intermediate_top_k", 1, kMostWidth, 32);
+  }
+  c.architecture = "gemma4_assistant";
+  return c;
+}
+
 const JsonValue& text_part(const JsonValue& json) {
   const JsonValue* nested = json.find("text_config");
   return nested != nullptr && nested->kind() == JsonKind::Object ? *nested : json;
@@ -316,11 +331,14 @@ Config folder_config(const JsonValue& json, const std::string& where) {
   const Keys keys(part, nested ? where + ": text_config" : where);
   std::string type = keys.text("model_type", outer.text("model_type", "").c_str());
   if (type.size() > 5 && type.substr(type.size() - 5) == "_text") type.resize(type.size() - 5);
+  if (type == "gemma4_assistant" || type == "gemma4_unified_assistant") type = "gemma4";
   if (type != "gemma3" && type != "gemma4" && type != "gemma4_unified")
     throw UnsupportedModel(cat(where, ": model_type: expected 'gemma3', 'gemma4' or 'gemma4_unified' (or one of them ",
                                "with '_text'), got '", type, "'; gemlet does not run such models"));
   if (const JsonValue* quantised = outer.find("quantization_config"))
     outer.unsupported("quantization_config", "weights in F32, F16 or BF16", *quantised);
+  const std::string whole = outer.text("model_type", "");
+  if (whole == "gemma4_assistant" || whole == "gemma4_unified_assistant") return drafter(outer, keys);
   Config c = type == "gemma3" ? gemma3(keys) : gemma4(keys, type == "gemma4_unified");
   c.architecture = type == "gemma3" ? "gemma3" : "gemma4";
   c.check(keys.where());

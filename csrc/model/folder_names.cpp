@@ -48,6 +48,13 @@ constexpr std::array<Names, 25> kLayer = {{
     {"post_feedforward_layernorm_2.weight", "post_ffw_norm_2.weight"},
 }};
 
+constexpr std::array<Names, 4> kDrafter = {{
+    {"pre_projection.weight", "nextn.pre_projection.weight"},
+    {"post_projection.weight", "nextn.post_projection.weight"},
+    {"masked_embedding.centroids.weight", "mtp.centroids.weight"},
+    {"masked_embedding.token_ordering", "mtp.token_ordering.weight"},
+}};
+
 bool begins_with(std::string_view text, std::string_view start) { return text.substr(0, start.size()) == start; }
 
 template <size_t N>
@@ -84,6 +91,8 @@ std::string gguf_name(std::string_view name, std::string_view prefix) {
   const std::string_view known = look_up(kLayer, rest);
   return known.empty() ? std::string() : cat("blk.", number, ".", known);
 }
+
+std::string drafter_name(std::string_view name) { return std::string(look_up(kDrafter, name)); }
 
 bool is_media_name(std::string_view name) {
   if (begins_with(name, "model.")) name.remove_prefix(6);
