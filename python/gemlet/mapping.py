@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -12,9 +12,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from .chat.result import ChatResult
-    from .model import Model
 
 LEAST_SHARED = 32  # tokens: a common beginning shorter than this is not worth a step of its own
+
+
+class Chats(Protocol):
+    """What is asked of a model."""
+
+    def chat(self, messages: Any, **options: Any) -> Any:
+        """Answer a conversation."""
+
+    def generate(self, x: Any, **options: Any) -> Any:
+        """Continue ids."""
+
+    def apply_chat_template(self, messages: Any, **options: Any) -> Any:
+        """The ids of a conversation."""
 
 
 def rows_of(rows: Any) -> tuple[Iterator[Any], int | None]:
