@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,20 +13,7 @@ if TYPE_CHECKING:
 
     from .chat.result import ChatResult
 
-LEAST_SHARED = 32  # tokens: a common beginning shorter than this is not worth a step of its own
-
-
-class Chats(Protocol):
-    """What is asked of a model."""
-
-    def chat(self, messages: Any, **options: Any) -> Any:
-        """Answer a conversation."""
-
-    def generate(self, x: Any, **options: Any) -> Any:
-        """Continue ids."""
-
-    def apply_chat_template(self, messages: Any, **options: Any) -> Any:
-        """The ids of a conversation."""
+LEAST_SHARED = 16  # tokens: a common beginning shorter than this is not worth a step of its own
 
 
 def rows_of(rows: Any) -> tuple[Iterator[Any], int | None]:
@@ -61,7 +48,7 @@ class Map:
     """Iterator over the answers, in the order of the rows; also a context manager. Leaving it cancels what runs."""
 
     def __init__(
-        self, model: Chats, rows: Any, prompt: Any, together: int, progress: Any, options: dict[str, Any]
+        self, model: Any, rows: Any, prompt: Any, together: int, progress: Any, options: dict[str, Any]
     ) -> None:
         self._model, self._options, self._progress = model, options, progress
         self._rows, self._total = rows_of(rows)
