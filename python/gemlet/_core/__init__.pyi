@@ -34,6 +34,10 @@ class GenerateOptions:
     @constraint_after.setter
     def constraint_after(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
     @property
+    def drafts(self) -> int: ...
+    @drafts.setter
+    def drafts(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
     def frequency_penalty(self) -> float: ...
     @frequency_penalty.setter
     def frequency_penalty(self, arg1: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
@@ -113,6 +117,8 @@ class Model:
         compute: str = "auto",
         block: typing.SupportsInt | typing.SupportsIndex = 0,
         prefix_bytes: typing.SupportsInt | typing.SupportsIndex = 268435456,
+        draft: str = "auto",
+        drafters: collections.abc.Sequence[str] = [],
     ) -> None: ...
     def attention(
         self,

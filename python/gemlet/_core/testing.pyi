@@ -8,10 +8,13 @@ import numpy.typing
 import gemlet._core
 
 __all__: list[str] = [
+    "DraftPace",
+    "PromptLookup",
     "Sampler",
     "attention",
     "decode",
     "decode_filled",
+    "draft",
     "encode",
     "fixed_exp",
     "fixed_log",
@@ -34,6 +37,26 @@ __all__: list[str] = [
     "uniform",
     "widen",
 ]
+
+class DraftPace:
+    def __init__(self, fixed: typing.SupportsInt | typing.SupportsIndex = -1) -> None: ...
+    def choose(
+        self, offered: typing.SupportsInt | typing.SupportsIndex, kind: typing.SupportsInt | typing.SupportsIndex
+    ) -> int: ...
+    def judged(
+        self,
+        kind: typing.SupportsInt | typing.SupportsIndex,
+        drafted: typing.SupportsInt | typing.SupportsIndex,
+        accepted: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    def took(
+        self, drafted: typing.SupportsInt | typing.SupportsIndex, seconds: typing.SupportsFloat | typing.SupportsIndex
+    ) -> None: ...
+
+class PromptLookup:
+    def __init__(self) -> None: ...
+    def add(self, id: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def find(self, most: typing.SupportsInt | typing.SupportsIndex) -> tuple[list[int], int]: ...
 
 class Sampler:
     def __init__(
@@ -92,6 +115,9 @@ def decode_filled(
     steps: typing.SupportsInt | typing.SupportsIndex = 1,
     seed: typing.SupportsInt | typing.SupportsIndex = 0,
 ) -> dict[str, typing.Any]: ...
+def draft(
+    model: gemlet._core.Model, path: str, ids: typing.Any, steps: typing.SupportsInt | typing.SupportsIndex
+) -> tuple[typing.Any, ...]: ...
 def encode(
     type: str, x: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]
 ) -> numpy.typing.NDArray[numpy.uint8]: ...
