@@ -52,15 +52,15 @@ def test_forks_go_their_own_ways():
     session = _core.Session(model, BUDGET)
     ask(model, session, ids)
     fork = session.fork()
-    assert fork.bytes == session.bytes
+    assert fork.size == session.size
     left, right = np.append(ids, [9, 9, 9]), np.append(ids, [20, 21])
     for asked, prompt in ((session, left), (fork, right), (session, right), (fork, left)):
         got = ask(model, asked, prompt)
         assert got["cached_tokens"] >= 75
         assert same(got, answer(plain, prompt))
     session.clear()
-    assert session.bytes == 0
-    assert fork.bytes > 0
+    assert session.size == 0
+    assert fork.size > 0
 
 
 def test_sessions_keep_to_themselves():
@@ -96,7 +96,7 @@ def load(tmp_path: Path, content: bytes, name: str = NAMES[0], **options: Any) -
 
 
 def test_only_the_same_model_and_settings_may_read_it(saved, tmp_path):
-    assert load(tmp_path, saved).bytes > 0
+    assert load(tmp_path, saved).size > 0
     for name, options in ((NAMES[1], {}), (NAMES[0], {"kv_dtype": "f16"}), (NAMES[0], {"compute": "float32"})):
         with pytest.raises(BadFile, match="made with another model"):
             load(tmp_path, saved, name, **options)

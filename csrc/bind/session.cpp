@@ -37,7 +37,7 @@ void register_session(py::module_& m) {
       .def(py::init(&make), py::arg("model"), py::arg("budget"))
       .def("fork", [](const Session& s) { return Session{s.engine, std::make_shared<engine::PrefixCache>(*s.read)}; })
       .def("clear", [](const Session& s) { s.read->clear(); })
-      .def_property_readonly("bytes", [](const Session& s) { return s.read->bytes(); })
+      .def_property_readonly("size", [](const Session& s) { return s.read->bytes(); })
       .def_property_readonly("lengths",
                              [](const Session& s) {
                                std::vector<size_t> lengths;

@@ -106,9 +106,10 @@ py::dict decode_filled(const std::shared_ptr<engine::Engine>& e, int64_t tokens,
 }  // namespace
 
 void register_testing_cache(py::module_& m) {
-  m.def("decode_filled", &decode_filled, py::arg("model"), py::arg("tokens"), py::arg("steps") = 1, py::arg("seed") = 0,
-        "Decode steps behind a cache of that many random keys and values: seconds of each, the last step's logits, bytes "
-        "of the cache, and bytes of it that the last step read.");
+  m.def(
+      "decode_filled", &decode_filled, py::arg("model"), py::arg("tokens"), py::arg("steps") = 1, py::arg("seed") = 0,
+      "Decode steps behind a cache of that many random keys and values: seconds of each, the last step's logits, bytes "
+      "of the cache, and bytes of it that the last step read.");
 }
 
 }  // namespace gemlet::bind

@@ -31,6 +31,8 @@ PIECE_BYTES, MERGE_BYTES = 24, 22
 HEADER_BYTES_PER_PIECE = 62
 # Shares of the machine's limits that the engine reaches, and what a token costs beside reading: in all, and each layer.
 DECODE_SHARE, PREFILL_SHARE, ATTENTION_SHARE = 0.85, 0.55, 0.08
+# Of the int8 limit, in attention of one new token: behind a long cache its arithmetic can take longer than reading it.
+STEP_ATTENTION_SHARE = {"f32": 0.13, "f16": 0.13, "q8_0": 0.30}
 TOKEN_SECONDS, LAYER_SECONDS = 6e-4, 1.15e-4
 
 
@@ -159,11 +161,13 @@ class Speed:
     prefill: float | None  # of the prompt length asked
 
 
-def decode_seconds(sizes: Sizes, load: Work, tokens: int, dtype: str, read_gb_s: float) -> float:
+def decode_seconds(sizes: Sizes, load: Work, tokens: int, dtype: str, *, read_gb_s: float, int8_gops: float) -> float:
     """Seconds of one new token after so many."""
     rate = read_gb_s * 1e9 * DECODE_SHARE
     fixed = TOKEN_SECONDS + LAYER_SECONDS * len(sizes.layers)
-    return (load.active + kv_read(sizes, tokens, dtype)) / rate + fixed
+    seen = (at.heads * at.channels * (min(tokens, sizes.window) if at.sliding else tokens) for at in sizes.layers)
+    arithmetic = 2 * 2 * sum(seen) / (int8_gops * 1e9 * STEP_ATTENTION_SHARE[dtype])
+    return load.active / rate + max(kv_read(sizes, tokens, dtype) / rate, arithmetic) + fixed
 
 
 def prefill_seconds(sizes: Sizes, load: Work, tokens: int, int8_gops: float) -> float | None:
@@ -187,7 +191,7 @@ def speed(
     """Expected tokens a second, all weights in memory."""
     prefill = prefill_seconds(sizes, load, prompt, int8_gops)
     return Speed(
-        decode=1 / decode_seconds(sizes, load, prompt, dtype, read_gb_s),
-        decode_full=1 / decode_seconds(sizes, load, context, dtype, read_gb_s),
+        decode=1 / decode_seconds(sizes, load, prompt, dtype, read_gb_s=read_gb_s, int8_gops=int8_gops),
+        decode_full=1 / decode_seconds(sizes, load, context, dtype, read_gb_s=read_gb_s, int8_gops=int8_gops),
         prefill=None if prefill is None else prompt / prefill,
     )

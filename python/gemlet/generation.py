@@ -88,6 +88,7 @@ class GenerationStream:
         warnings: list[str],
         defaults: Mapping[str, float],
         answer: Answer | None = None,
+        session: _core.Session | None = None,
     ) -> None:
         self._tokenizer = model.tokenizer
         ids, max_new, notes = fit(ids, options.max_tokens, context, options.overflow, self._tokenizer.bos)
@@ -107,7 +108,7 @@ class GenerationStream:
         made = core_options(options, max_new, self._seed, defaults)
         if answer is not None:
             made.constraint_after = -1 if answer.after is None else answer.after
-        self._stream = model.generate(ids, made, None if answer is None else answer.matcher)
+        self._stream = model.generate(ids, made, None if answer is None else answer.matcher, session)
 
     def __iter__(self) -> GenerationStream:
         return self

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from . import _core, measures, quantization, sources
-from .arrays import as_ids, as_positions, several
+from . import _core, quantization, sources
+from .arrays import as_ids
 from .chat.methods import ChatMethods
 from .errors import GemletError
 from .generation import GenerationStream
-from .types import GenerateOptions, check_choice, check_int, check_labels, check_text, not_available, unknown_option
+from .questions import Questions
+from .sessions import Sessions
+from .types import GenerateOptions, check_choice, check_int, check_text, not_available, unknown_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,12 +28,12 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from .grammar import Answer, Vocabulary
-    from .results import Decision, Generation, Perplexity
+    from .mapping import Map
+    from .results import Generation
     from .types import GenerateArgs
 
     Tokens = str | Sequence[int] | NDArray[np.integer[Any]] | Any
 
-LOGITS_LIMIT = 1 << 30  # bytes of one `logits` result; past it a call is more likely a mistake than a wish
 _PIECES = ("<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>", "<|turn>", "<turn|>")
 _LOAD_OPTIONS = ("threads", "context", "kv_dtype", "compute", "expert_cache", "quant", "draft")
 
@@ -83,7 +85,7 @@ def load(
     return _reload(sources.resolve(path), options)
 
 
-class Model(ChatMethods):
+class Model(ChatMethods, Questions, Sessions):
     """A model ready to run; made by `gemlet.load`. Several threads may call one model at once.
 
     Pickles as the way it was loaded. Close it with `close()` or a `with` block to give its memory back at once.
@@ -228,7 +230,12 @@ class Model(ChatMethods):
         return running if stream else running.result
 
     def _begin(
-        self, ids: NDArray[np.int32], options: GenerateOptions, warnings: list[str], after: int | None = None
+        self,
+        ids: NDArray[np.int32],
+        options: GenerateOptions,
+        warnings: list[str],
+        after: int | None = None,
+        session: _core.Session | None = None,
     ) -> GenerationStream:
         """Starts a generation. after: the id behind which the answer proper begins, as one that ends a thought."""
         for token in options.logit_bias or ():
@@ -236,9 +243,31 @@ class Model(ChatMethods):
                 last = self.vocab_size - 1
                 raise ValueError(f"generate: logit_bias has token id {token}, outside the vocabulary, 0 to {last}")
         answer = self._answer(options, after)
-        return GenerationStream(
-            self._engine, ids, options, self.context, warnings, self._info["generation"], answer
-        )
+        defaults = self._info["generation"]
+        return GenerationStream(self._engine, ids, options, self.context, warnings, defaults, answer, session)
+
+    def map(
+        self,
+        rows: Any,
+        prompt: Any,
+        *,
+        together: int = 8,
+        progress: Callable[[int, int | None], object] | None = None,
+        **options: Any,
+    ) -> Map:
+        """Answer one prompt for many rows: an iterator of `ChatResult`s in the rows' order.
+
+        rows: any iterable, or a pandas or polars DataFrame. prompt: a string with {name} for the values of a dict and
+        {row} for any other row, or a function from a row to messages. Calls share the model's steps, `together` at a
+        time, and what all prompts begin with is read once. options: those of `chat`.
+
+        >>> with m.map(["one", "two"], "Count on from {row}:", max_tokens=3, temperature=0) as answers:
+        ...     [len(answer.token_ids) for answer in answers]
+        [3, 3]
+        """
+        from .mapping import Map
+
+        return Map(self, rows, prompt, check_int("map", "together", together, 1, 256), progress, options)
 
     def _answer(self, options: GenerateOptions, after: int | None = None) -> Answer | None:
         """What the answer must be, ready for one generation; None: anything. `after`: the id behind which it begins."""
@@ -284,156 +313,6 @@ class Model(ChatMethods):
         if hasattr(ids, "__len__") and len(ids) == 0:
             return ""
         return self._engine.tokenizer.decode(as_ids(ids, self.vocab_size, "ids"), special)
-
-    def logits(self, x: Tokens, *, positions: Any = None) -> NDArray[np.float32]:
-        """Logits (n, V) float32 of the token after each of the wanted positions, as the sampler sees them.
-
-        positions: ints, a slice, or None for all; negatives count from the end. Results above 1 GiB are refused.
-
-        >>> last = m.logits("Paris is the capital of", positions=-1)
-        >>> last.shape, m.detokenize([last[0].argmax()])
-        ((1, 262144), ' France')
-        """
-        ids = self._ids(x)
-        measures.fits("logits", len(ids), self.context)
-        wanted = as_positions(positions, len(ids))
-        size = len(wanted) * self.vocab_size * 4
-        if size > LOGITS_LIMIT:
-            raise ValueError(
-                f"logits: {len(wanted)} positions x {self.vocab_size} logits: {size / 2**30:.2f} GiB, past the limit "
-                f"of {LOGITS_LIMIT / 2**30:g} GiB; ask for at most {LOGITS_LIMIT // (4 * self.vocab_size)} at a time"
-            )
-        if len(wanted) == 0:
-            return np.empty((0, self.vocab_size), np.float32)
-        return self._engine.logits(ids, None if positions is None else wanted)
-
-    def hidden(self, x: Tokens, *, layers: Sequence[int | str] = ("final",)) -> NDArray[np.float32]:
-        """States (len(layers), T, D) float32: i is after layer i (negatives from the end), "final" after the last norm.
-
-        >>> m.hidden("Hello world", layers=[0, -1, "final"]).shape
-        (3, 3, 640)
-        """
-        ids = self._ids(x)
-        measures.fits("hidden", len(ids), self.context)
-        count = int(self._info["layers"])
-        wanted = []
-        for layer in [layers] if isinstance(layers, (int, str)) else layers:
-            if layer == "final":
-                wanted.append(count)
-                continue
-            if isinstance(layer, str):
-                raise ValueError(f"hidden: layers may hold ints and 'final', not {layer!r}")
-            index = check_int("hidden", "a layer", layer, -count, count - 1)
-            wanted.append(index + count if index < 0 else index)
-        if not wanted:
-            raise ValueError("hidden: layers is empty; name at least one, for example layers=['final']")
-        return self._engine.hidden(ids, wanted)
-
-    def score(
-        self, prompt: Tokens, continuations: Iterable[Tokens], *, per_token: bool = False
-    ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
-        """Log-probability (n,) float32, in nats, of each continuation after the prompt.
-
-        A continuation is tokenised by itself and follows the prompt's tokens. per_token: arrays, one value a token.
-
-        >>> right, wrong = m.score("Paris is the capital of", [" France", " Germany"])
-        >>> bool(right > wrong)
-        True
-        """
-        if isinstance(continuations, (str, bytes)):
-            raise TypeError("score: continuations must be a list, not one string; pass [continuation]")
-        rows = []
-        for i, continuation in enumerate(continuations):
-            if isinstance(continuation, str):
-                row = self.tokenize(continuation, add_bos=False)
-                if not len(row):
-                    raise ValueError(f"score: continuations[{i}] is empty; there is no token to score")
-            else:
-                row = as_ids(continuation, self.vocab_size, f"continuations[{i}]")
-            rows.append(row)
-        tokens = measures.score(self._engine, self._ids(prompt, "prompt"), rows, self.context)
-        return tokens if per_token else np.array([row.sum(dtype=np.float64) for row in tokens], dtype=np.float32)
-
-    def choose(self, prompt: Tokens, options: Iterable[str]) -> Decision:
-        """Which of several texts the model expects after the prompt, and how likely each of them is among them.
-
-        Probabilities are those of the whole texts, by `score`, made to sum to 1; longer texts are less likely.
-
-        >>> decision = m.choose("Paris is the capital of", [" France", " Germany", " Spain"])
-        >>> decision.label, decision.probability > 0.9
-        (' France', True)
-        """
-        labels = check_labels("choose", "options", options)
-        rows = [self.tokenize(label, add_bos=False) for label in labels]
-        tokens = measures.score(self._engine, self._ids(prompt, "prompt"), rows, self.context)
-        return measures.decide(labels, rows, tokens)
-
-    def perplexity(
-        self,
-        texts: Tokens | Iterable[Tokens],
-        *,
-        window: int | None = None,
-        stride: int | None = None,
-        progress: Callable[[int, int], object] | None = None,
-    ) -> Perplexity:
-        """How well the model expects a text, or several together (strings, or id rows without BOS).
-
-        Texts are read in windows of `window` tokens (default: 2048, or the context if that is less), each behind a BOS,
-        that move by `stride` (default: half a window). Every token is scored once, in the first window that has it.
-
-        >>> m.perplexity("The quick brown fox jumps over the lazy dog.").tokens
-        10
-        """
-        if window is None:
-            window = min(self.context, 2048)
-        window = check_int("perplexity", "window", window, 2, self.context)
-        stride = check_int("perplexity", "stride", max(window // 2, 1) if stride is None else stride, 1, window - 1)
-        rows = []
-        for i, text in enumerate(several(texts)):
-            if isinstance(text, str):
-                row = self.tokenize(text, add_bos=False)
-            else:
-                row = as_ids(text, self.vocab_size, f"texts[{i}]")
-            if not len(row):
-                raise ValueError(f"perplexity: texts[{i}] is empty; there is no token to score")
-            rows.append(row)
-        if not rows:
-            raise ValueError("perplexity: no texts")
-        return measures.perplexity(self._engine, rows, self._engine.tokenizer.bos, window, stride, progress)
-
-    def embed(
-        self,
-        texts: str | Iterable[str],
-        *,
-        pooling: str = "mean",
-        dimensions: int | None = None,
-        normalize: bool = True,
-    ) -> NDArray[np.float32]:
-        """Vectors (n, D) float32 of texts: the states after the final norm, pooled over the tokens after BOS.
-
-        pooling: "mean" or "last". dimensions: keep the first ones only. normalize: to length 1, so `a @ b.T` is cosine.
-
-        >>> m.embed(["a cat", "a dog"]).shape
-        (2, 640)
-        """
-        check_choice("embed", "pooling", pooling, measures.POOLING)
-        rows = []
-        for i, text in enumerate([texts] if isinstance(texts, str) else texts):
-            if not isinstance(text, str):
-                raise TypeError(f"embed: texts[{i}] must be a string, not {type(text).__name__}")
-            if not text:
-                raise ValueError(f"embed: texts[{i}] is empty; there is no token to pool")
-            rows.append(self.tokenize(text))
-        if dimensions is not None:
-            check_int("embed", "dimensions", dimensions, 1, int(self._info["width"]))
-        if not rows:
-            return np.empty((0, dimensions or int(self._info["width"])), np.float32)
-        vectors = measures.embed(self._engine, rows, int(self._info["layers"]), pooling, self.context)
-        vectors = np.ascontiguousarray(vectors[:, :dimensions])
-        return measures.normalized(vectors) if normalize else vectors
-
-    def _ids(self, x: Tokens, name: str = "x") -> NDArray[np.int32]:
-        return self.tokenize(x) if isinstance(x, str) else as_ids(x, self.vocab_size, name)
 
     # ---- the model itself
 

@@ -123,7 +123,7 @@ def _choose(subject: Subject, budget: int, wanted: int | None, kind: str) -> tup
     goal = wanted or trained
     for each in kinds:
         if _total(subject, goal, each) <= budget:
-            why = "was asked for" if kind != "auto" else "fits" if each == first else f"fits where {first} does not"
+            why = "fits" if kind != "auto" or each == first else f"fits where {first} does not"
             what = "the context asked for" if wanted else "the whole context it was trained for"
             return each, goal, [f"{each}: {what} {why}"]
     last = kinds[-1]

@@ -209,6 +209,13 @@ def logprob_dict(entry: TokenLogprob) -> dict[str, object]:
     return {"id": entry.id, "text": entry.text, "logprob": entry.logprob, "top": [t._asdict() for t in entry.top]}
 
 
+class Routing(NamedTuple):
+    """What a mixture chose: `experts` (L, T, k) int32, best first; `weights` (L, T, k) float32, summing to 1 over k."""
+
+    experts: NDArray[np.int32]
+    weights: NDArray[np.float32]
+
+
 class Decision(NamedTuple):
     """What `Model.choose` decides: the likeliest option, its probability among the options, and the same of each.
 

@@ -15,7 +15,7 @@ inline __m256 low_half(__m512 v) { return _mm512_castps512_ps256(v); }
 inline __m256 high_half(__m512 v) { return _mm512_extractf32x8_ps(v, 1); }
 
 // Four query rows from q against four keys from k.
-void score_tile512(const float* q, int64_t ldq, Chunk k, int64_t channels, float scale, float* scores) {
+void score_tile512(const float* q, int64_t ldq, Chunk<float> k, int64_t channels, float scale, float* scores) {
   constexpr int kPairs = 2, kKeys = 4;
   __m512 s[kPairs][kKeys];
   for (int p = 0; p < kPairs; ++p)
@@ -41,7 +41,7 @@ void score_tile512(const float* q, int64_t ldq, Chunk k, int64_t channels, float
 }
 
 // Four query rows from r against keys [j, j + n).
-void score_four(const AttendTile& tile, int64_t r, Chunk k, int64_t j, int64_t n) {
+void score_four(const AttendTile& tile, int64_t r, Chunk<float> k, int64_t j, int64_t n) {
   const float* q = tile.q + r * tile.ldq;
   float* scores = tile.scores + r * kTileKeys + j;
   int64_t i = 0;
@@ -53,7 +53,7 @@ void score_four(const AttendTile& tile, int64_t r, Chunk k, int64_t j, int64_t n
 
 // out (NR rows, 16 NV channels from c) += weights of keys [j, j + n) x v.
 template <int NR, int NV>
-void value_tile512(const AttendTile& tile, int64_t r, Chunk v, int64_t j, int64_t n, int64_t c) {
+void value_tile512(const AttendTile& tile, int64_t r, Chunk<float> v, int64_t j, int64_t n, int64_t c) {
   __m512 s[NR][NV];
   float* out = tile.out + r * tile.channels + c;
   for (int i = 0; i < NR; ++i)
@@ -75,7 +75,7 @@ void value_tile512(const AttendTile& tile, int64_t r, Chunk v, int64_t j, int64_
 }
 
 template <int NR>
-void value_rows512(const AttendTile& tile, int64_t r, Chunk v, int64_t j, int64_t n) {
+void value_rows512(const AttendTile& tile, int64_t r, Chunk<float> v, int64_t j, int64_t n) {
   int64_t c = 0;
   for (; c + 64 <= tile.channels; c += 64) value_tile512<NR, 4>(tile, r, v, j, n, c);
   for (; c + 16 <= tile.channels; c += 16) value_tile512<NR, 1>(tile, r, v, j, n, c);
@@ -85,14 +85,14 @@ void value_rows512(const AttendTile& tile, int64_t r, Chunk v, int64_t j, int64_
 struct Body512 {
   static constexpr int kScoreRows = 4;
   template <int NR>
-  static void scores(const AttendTile& tile, int64_t r, Chunk k, int64_t j, int64_t n) {
+  static void scores(const AttendTile& tile, int64_t r, Chunk<float> k, int64_t j, int64_t n) {
     if constexpr (NR == 4)
       score_four(tile, r, k, j, n);
     else
       score_rows<NR>(tile, r, k, j, n);
   }
   template <int NR>
-  static void values(const AttendTile& tile, int64_t r, Chunk v, int64_t j, int64_t n) {
+  static void values(const AttendTile& tile, int64_t r, Chunk<float> v, int64_t j, int64_t n) {
     value_rows512<NR>(tile, r, v, j, n);
   }
 };
@@ -129,7 +129,7 @@ struct Pairs512 {
 
 void add_attend(Table& table) {
   add_all(table);
-  table.attend = attend<Body512, Pairs512>;
+  table.attend = attend<Body512, Body256<4>, Pairs512>;
 }
 
 }  // namespace gemlet::kernels::avx512

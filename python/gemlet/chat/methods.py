@@ -46,8 +46,21 @@ class ChatMethods:
 
     @abstractmethod
     def _begin(
-        self, ids: NDArray[np.int32], options: GenerateOptions, warnings: list[str], after: int | None = None
+        self,
+        ids: NDArray[np.int32],
+        options: GenerateOptions,
+        warnings: list[str],
+        after: int | None = None,
+        session: _core.Session | None = None,
     ) -> GenerationStream: ...
+
+    def _talk(self, messages: list[dict[str, Any]], options: dict[str, Any], session: _core.Session) -> ChatStream:
+        """One turn of a session; options as a caller of `chat` gives them."""
+        given = dict(options)
+        _no_media(**{name: given.pop(name) for name in _MEDIA if name in given})
+        tools, choice = given.pop("tools", None), given.pop("tool_choice", "auto")
+        think, preserve = given.pop("think", False), given.pop("preserve_thinking", False)
+        return self._chat(messages, tools, choice, think, preserve, given, session)
 
     if TYPE_CHECKING:
 
@@ -252,6 +265,7 @@ class ChatMethods:
         think: bool,
         preserve_thinking: bool,
         given: dict[str, Any],
+        session: _core.Session | None = None,
     ) -> ChatStream:
         from .parser import AnswerParser
         from .stream import ChatStream
@@ -293,7 +307,7 @@ class ChatMethods:
             tools=[tool["function"]["name"] for tool in declared] if may_call else None,
         )
         after = tokens.closes_channel if prompt.in_thinking else None
-        return ChatStream(self._begin(prompt.ids, options, [], after), parser, stop, prompt.warnings)
+        return ChatStream(self._begin(prompt.ids, options, [], after, session), parser, stop, prompt.warnings)
 
     def _fitted(self, messages: Messages, options: GenerateOptions, **given: Any) -> Prompt:
         chat_format = self._chat_format()

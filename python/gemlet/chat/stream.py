@@ -161,6 +161,11 @@ class ChatStream:
             parsed=parsed,
         )
 
+    @property
+    def finished(self) -> ChatResult | None:
+        """The whole answer if the stream has ended well, else None; waits for nothing."""
+        return self._result
+
     def cancel(self) -> None:
         """Ask the engine to stop, from any thread; takes effect within one block of the prompt or one token."""
         self._generation.cancel()
