@@ -7,6 +7,7 @@
 
 #include "engine/folder_vocabulary.h"
 #include "engine/vocabulary.h"
+#include "model/checkpoint_assistant.h"
 
 namespace gemlet::engine {
 namespace {
@@ -19,9 +20,16 @@ bool is_folder(const std::filesystem::path& path) {
 }  // namespace
 
 Source open_source(const std::string& path) {
-  if (is_folder(path)) return {model::checkpoint_of_folder(path), vocabulary_of_folder(path), nullptr};
+  // What a file is comes before what its vocabulary lacks.
+  if (is_folder(path)) {
+    auto checkpoint = model::checkpoint_of_folder(path);
+    model::expect_model(*checkpoint);
+    return {std::move(checkpoint), vocabulary_of_folder(path), nullptr};
+  }
   const auto file = std::make_shared<const formats::Gguf>(formats::Gguf::open(path));
-  return {model::checkpoint_of(file), vocabulary_from(file), file};
+  auto checkpoint = model::checkpoint_of(file);
+  model::expect_model(*checkpoint);
+  return {std::move(checkpoint), vocabulary_from(file), file};
 }
 
 text::Vocabulary vocabulary_at(const std::string& path) {

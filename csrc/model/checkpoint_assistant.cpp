@@ -116,6 +116,13 @@ std::shared_ptr<const Checkpoint> assistant_of(std::shared_ptr<const Gguf> file)
   return std::make_shared<GgufAssistant>(std::move(file));
 }
 
+void expect_model(const Checkpoint& file) {
+  if (file.config().backbone == 0) return;
+  throw UnsupportedModel(cat(file.format(), ": '", file.path(),
+                             "' holds a drafter, which only guesses what another model may say next; load that model, ",
+                             "with draft= this path"));
+}
+
 std::shared_ptr<const Checkpoint> open_assistant(const std::string& path) {
   std::error_code failed;
   if (std::filesystem::is_directory(path, failed)) return checkpoint_of_folder(path);

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/error.h"
+#include "model/checkpoint_assistant.h"
 #include "model/layer.h"
 
 namespace gemlet::model {
@@ -145,11 +145,7 @@ size_t State::bytes() const {
 }
 
 Decoder::Decoder(std::shared_ptr<const Checkpoint> file) : file_(std::move(file)), config_(file_->config()) {
-  if (config_.backbone > 0)
-    throw UnsupportedModel(
-        cat(file_->format(), ": '", file_->path(),
-            "' holds a drafter, which only guesses what another model may say next; load that model, "
-            "with draft= this path"));
+  expect_model(*file_);
   weights_ = Weights::from(*file_, config_);
 }
 
