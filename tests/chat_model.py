@@ -97,7 +97,9 @@ def say(model: gemlet.Model, monkeypatch: Any, text: str, **options: Any) -> dic
     """Makes the model answer `text`; what `chat` asked of the engine is in the dict given back."""
     asked: dict[str, Any] = {}
 
-    def begin(ids: np.ndarray, options_: gemlet.GenerateOptions, warnings: list[str], after: int | None) -> Script:
+    def begin(
+        ids: np.ndarray, options_: gemlet.GenerateOptions, warnings: list[str], after: int | None, session: object
+    ) -> Script:
         asked.update(ids=ids, options=options_, after=after, script=Script(model, text, **options))
         return asked["script"]
 

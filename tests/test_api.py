@@ -142,7 +142,7 @@ def test_logits(m):
 
 
 def test_logits_above_the_limit_are_refused_before_any_work(m, monkeypatch):
-    monkeypatch.setattr("gemlet.model.LOGITS_LIMIT", 8 << 20)
+    monkeypatch.setattr("gemlet.questions.LOGITS_LIMIT", 8 << 20)
     began = time.perf_counter()
     with pytest.raises(ValueError, match=r"900 positions.*limit of 0.0078125 GiB.*at most 8 at a time"):
         m.logits(np.full(900, 5))

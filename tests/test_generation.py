@@ -52,7 +52,7 @@ class ScriptedModel:
     def __init__(self, steps: list) -> None:
         self.stream = ScriptedStream(steps)
 
-    def generate(self, ids, options, constraint=None) -> ScriptedStream:
+    def generate(self, ids, options, constraint=None, session=None) -> ScriptedStream:
         self.ids, self.options = ids, options
         return self.stream
 

@@ -258,7 +258,7 @@ def test_an_object_that_its_class_refuses_is_told(tiny: gemlet.Model) -> None:
 def constrained_after(model: gemlet.Model, token: int, **options: Any) -> gemlet.Generation:
     checked = GenerateOptions(temperature=0, **options)
     ids = np.array([2, 5], np.int32)
-    return GenerationStream(model._engine, ids, checked, model.context, [], model._answer(checked, token)).result
+    return GenerationStream(model._engine, ids, checked, model.context, [], {}, model._answer(checked, token)).result
 
 
 def test_a_constraint_that_waits_parses_only_what_is_under_it(tiny: gemlet.Model) -> None:

@@ -68,7 +68,7 @@ class Map:
             prompts = [self._model.apply_chat_template(messages, **templates) for messages in first]
             shared = common(prompts)
             if shared >= LEAST_SHARED:
-                self._model.generate(prompts[0][:shared], max_tokens=0)
+                self._model.generate(prompts[0][:shared], max_tokens=1)
         for messages in first:
             self._submit(messages)
 
