@@ -8,7 +8,7 @@
 
 #include "core/error.h"
 #include "core/file.h"
-#include "core/output_file.h"
+#include "core/new_file.h"
 
 namespace gemlet::engine {
 namespace {
@@ -37,22 +37,35 @@ class Checksum {
   uint64_t value_ = 0xCBF29CE484222325ULL;
 };
 
+// A path that cannot be written is the caller's mistake. How much will be written is not known yet.
+NewFile created(const std::string& path) {
+  try {
+    return {path, 0};
+  } catch (const OutOfMemory&) {
+    throw;
+  } catch (const Error& e) {
+    throw BadArgument(cat("session: cannot write '", path, "': ", e.what()));
+  }
+}
+
 class Writer {
  public:
-  explicit Writer(const std::string& path) : file_(path) {}
+  explicit Writer(const std::string& path) : file_(created(path)) {}
   void bytes(const void* from, size_t count) {
     sum_.add(from, count);
-    file_.write(from, count);
+    file_.write(written_, from, count);
+    written_ += count;
   }
   void number(uint64_t n) { bytes(&n, sizeof n); }
   void finish() {
     const uint64_t sum = sum_.value();
-    file_.write(&sum, sizeof sum);
+    file_.write(written_, &sum, sizeof sum);
     file_.commit();
   }
 
  private:
-  OutputFile file_;
+  NewFile file_;
+  uint64_t written_ = 0;
   Checksum sum_;
 };
 
