@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +12,7 @@ import numpy as np
 import tokenizer_json_files
 from bpe_vocabulary import MARK
 from gemma4_folder import write_folder
+from load_tool import maker
 
 GOLDEN = Path(__file__).parent / "golden"
 NAMES = [*("gemma4_tiny_e2b", "gemma4_tiny_31b", "gemma4_tiny_26b"),
@@ -22,14 +21,8 @@ NAMES = [*("gemma4_tiny_e2b", "gemma4_tiny_31b", "gemma4_tiny_26b"),
 
 @cache
 def script(name: str) -> ModuleType:
-    """tests/golden/NAME.py, which is in no package."""
-    spec = importlib.util.spec_from_file_location(name, GOLDEN / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    """tests/golden/NAME.py, the same module for all."""
+    return maker(name)
 
 
 def variant(name: str) -> Any:

@@ -1,4 +1,7 @@
-"""llama.cpp's tokenizer through its C interface: any bytes, no special tokens added, control pieces parsed or not."""
+"""llama.cpp's tokenizer through its C interface: any bytes, no special tokens added, control pieces parsed or not.
+
+And how far apart two engines' logits are.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+import numpy as np
 
 END_LOOK_ALIKES = (b"</s>", b"<|tool_response>")
 
@@ -60,3 +65,14 @@ def open_llama(path: str) -> Iterator[LlamaTokenizer]:
         yield LlamaTokenizer(llama, model)
     finally:
         llama.llama_model_free(model)
+
+
+def kl(p_logits: np.ndarray, q_logits: np.ndarray) -> float:
+    """Mean KL of rows (T, V)."""
+
+    def log_softmax(x: np.ndarray) -> np.ndarray:
+        x = x.astype(np.float64) - x.max(axis=1, keepdims=True)
+        return x - np.log(np.exp(x).sum(axis=1, keepdims=True))
+
+    p, q = log_softmax(p_logits), log_softmax(q_logits)
+    return float((np.exp(p) * (p - q)).sum(axis=1).mean())

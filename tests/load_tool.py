@@ -1,4 +1,4 @@
-"""Loads a script of tools/ for its tests; the scripts belong to no package."""
+"""Loads scripts, which belong to no package, for tests: those of tools/, and those that make the golden files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
+GOLDEN = Path(__file__).resolve().parent / "golden"
 
 
 def write(root: Path, name: str, text: str) -> None:
@@ -19,7 +20,18 @@ def write(root: Path, name: str, text: str) -> None:
 
 def tool(name: str) -> ModuleType:
     """The module of tools/`name`.py."""
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
+    return script(TOOLS / f"{name}.py")
+
+
+def maker(name: str) -> ModuleType:
+    """The module of tests/golden/`name`.py, loaded anew."""
+    return script(GOLDEN / f"{name}.py")
+
+
+def script(path: Path) -> ModuleType:
+    """The module of one file, under its stem."""
+    name = path.stem
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

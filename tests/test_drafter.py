@@ -15,6 +15,7 @@ from gemlet.errors import BadFile, UnsupportedModel
 
 pytest.importorskip("gguf")
 
+from load_tool import maker
 from reference_assistant import Assistant
 from reference_gemma4 import Gemma4
 
@@ -25,11 +26,7 @@ CASES = [(name, length) for name in PAIRS for length in (60, 5)]
 
 def make_assistant() -> ModuleType:
     if "make_assistant" not in sys.modules:
-        import importlib.util
-
-        spec = importlib.util.spec_from_file_location("make_assistant", GOLDEN / "make_assistant.py")
-        sys.modules["make_assistant"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["make_assistant"])
+        maker("make_assistant")
     return sys.modules["make_assistant"]
 
 

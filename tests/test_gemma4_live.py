@@ -15,6 +15,7 @@ from gemlet import _core
 pytest.importorskip("gguf")
 
 from gemma4_folder import write_folder
+from llama_oracle import kl
 from test_engine import greedy
 from test_reference4 import make_gemma4
 
@@ -74,17 +75,6 @@ def test_logits_and_greedy_ids(tmp_path, name, seed):
     clear = two[:, 1] - two[:, 0] > 1e-3
     assert clear.sum() > STEPS // 2
     np.testing.assert_array_equal(after.argmax(axis=1)[clear], new[clear])
-
-
-def kl(p_logits: np.ndarray, q_logits: np.ndarray) -> float:
-    """Mean KL of rows (T, V)."""
-
-    def log_softmax(x: np.ndarray) -> np.ndarray:
-        x = x.astype(np.float64) - x.max(axis=1, keepdims=True)
-        return x - np.log(np.exp(x).sum(axis=1, keepdims=True))
-
-    p, q = log_softmax(p_logits), log_softmax(q_logits)
-    return float((np.exp(p) * (p - q)).sum(axis=1).mean())
 
 
 @pytest.mark.peer

@@ -13,22 +13,11 @@ pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp")
 
 from folder_models import write_gemma3
-from llama_oracle import open_llama
+from llama_oracle import kl, open_llama
 from test_gemma4_peer import llama_logits
 from test_quantize import E2B, MOE, wide
 
 pytestmark = pytest.mark.peer
-
-
-def kl(p_logits: np.ndarray, q_logits: np.ndarray) -> float:
-    """Mean KL of rows (T, V)."""
-
-    def log_softmax(x: np.ndarray) -> np.ndarray:
-        x = x.astype(np.float64) - x.max(axis=1, keepdims=True)
-        return x - np.log(np.exp(x).sum(axis=1, keepdims=True))
-
-    p, q = log_softmax(p_logits), log_softmax(q_logits)
-    return float((np.exp(p) * (p - q)).sum(axis=1).mean())
 
 
 @pytest.mark.parametrize("form", ["f16", "q8_0", "q4_0"])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ import pytest
 
 gguf = pytest.importorskip("gguf")
 
+from load_tool import maker  # noqa: E402
 from reference_gemma3 import Gemma3  # noqa: E402
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -67,10 +66,7 @@ def test_golden_files_notice_a_wrong_number(name, change):
 @pytest.mark.parity
 def test_golden_files_are_what_the_script_makes(tmp_path):
     pytest.importorskip("torch")
-    spec = importlib.util.spec_from_file_location("make_gemma3", GOLDEN / "make_gemma3.py")
-    script = importlib.util.module_from_spec(spec)
-    sys.modules["make_gemma3"] = script  # dataclasses look their module up
-    spec.loader.exec_module(script)
+    script = maker("make_gemma3")
     for variant in script.VARIANTS:
         script.make(variant, tmp_path)
         kept = (GOLDEN / f"{variant.name}.gguf").read_bytes()

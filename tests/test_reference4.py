@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +12,7 @@ import pytest
 
 gguf = pytest.importorskip("gguf")
 
+from load_tool import maker  # noqa: E402
 from reference_gemma4 import Gemma4, donors, rms  # noqa: E402
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -26,11 +25,7 @@ def golden(name: str) -> tuple[Gemma4, dict[str, np.ndarray]]:
 
 
 def make_gemma4() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_gemma4", GOLDEN / "make_gemma4.py")
-    script = importlib.util.module_from_spec(spec)
-    sys.modules["make_gemma4"] = script  # dataclasses look their module up
-    spec.loader.exec_module(script)
-    return script
+    return maker("make_gemma4")
 
 
 @pytest.mark.parametrize("name", NAMES)
