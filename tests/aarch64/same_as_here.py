@@ -1,4 +1,4 @@
-"""Whole models decoded on emulated ARM processors and on this machine: the same greedy ids, the same bits of every logit.
+"""Whole models decoded on emulated ARM processors and on this machine: the same greedy ids, the same bits of all logits.
 
     same_as_here.py DECODE EMULATOR...
 
@@ -18,7 +18,7 @@ import numpy as np
 from gemlet import _core, demo
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-TINY = ["gemma3_tiny", "gemma3_tiny_linear", "gemma3_tiny_q8_0", "gemma4_tiny_e2b", "gemma4_tiny_31b", "gemma4_tiny_26b"]
+TINY = [f"gemma{name}" for name in ("3_tiny", "3_tiny_linear", "3_tiny_q8_0", "4_tiny_e2b", "4_tiny_31b", "4_tiny_26b")]
 KINDS = ["f32", "f16", "q8_0"]
 # The Raspberry Pi 4's, the Raspberry Pi 5's, and one with everything: the set that each must choose.
 PROCESSORS = {"cortex-a72": "neon", "cortex-a76": "dotprod", "max": "i8mm"}
@@ -70,8 +70,8 @@ def here(case: Case) -> tuple[list[int], str]:
 
 def there(case: Case, program: str, emulator: list[str]) -> dict[str, str]:
     """What the program prints: isa, greedy, logits."""
-    command = [*emulator, "-cpu", case.processor, program, str(case.model), case.kv, str(case.count), *map(str, case.ids)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    arguments = [str(case.model), case.kv, str(case.count), *map(str, case.ids)]
+    done = subprocess.run([*emulator, "-cpu", case.processor, program, *arguments], capture_output=True, text=True)
     if done.returncode != 0:
         return {"error": f"exit {done.returncode}: {done.stdout[:300]}{done.stderr[:300]}"}
     return dict(line.split(" ", 1) for line in done.stdout.splitlines())
