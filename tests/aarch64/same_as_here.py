@@ -1,4 +1,4 @@
-"""Whole models decoded on emulated ARM processors and on this machine: the same greedy ids, the same bits of all logits.
+"""Whole models decoded on emulated ARM processors and here: the same greedy ids, the same bits of every logit.
 
     same_as_here.py DECODE EMULATOR...
 

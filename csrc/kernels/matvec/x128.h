@@ -60,14 +60,13 @@ template <class F, int kQuad>
   return sums;
 }
 
-// Fewer than four blocks, padded with zero blocks. Lanes past the end keep their sums: adding +0 would turn a -0 into +0.
+// Fewer than four blocks, padded with zero blocks. The lanes past the end add +0, which changes nothing: no partial sum is
+// ever -0, as an integer times a scale that is not 0 does not underflow.
 template <class F>
 float32x4_t add_padded(const uint8_t* g, int64_t blocks, const QuantRows& x, int64_t b, float32x4_t sums) {
-  const int32_t lanes[4] = {0, 1, 2, 3};
-  const uint32x4_t inside = vcltq_s32(vld1q_s32(lanes), vdupq_n_s32(static_cast<int32_t>(blocks)));
   uint8_t padded[F::kGroupBytes / 2] = {};
   std::memcpy(padded, g, static_cast<size_t>(blocks) * (F::kGroupBytes / 8));
-  return vbslq_f32(inside, add_quad<F, 0>(padded, x, b, sums), sums);
+  return add_quad<F, 0>(padded, x, b, sums);
 }
 
 template <class F>
