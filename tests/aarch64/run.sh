@@ -30,6 +30,5 @@ kernels max neon dotprod i8mm &
 everything=$!
 kernels cortex-a72 neon         # the Raspberry Pi 4's
 kernels cortex-a76 neon dotprod # the Raspberry Pi 5's
-kernels neoverse-n1 neon dotprod
 wait "$everything"
 PYTHONPATH=python "${PYTHON:-python3}" tests/aarch64/same_as_here.py "$build/tests/aarch64/decode" "${emulator[@]}"
