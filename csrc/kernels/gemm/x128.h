@@ -94,14 +94,13 @@ void add_tile_block(const Panel& panel, const QuantRows& x, int64_t t0, int64_t 
     const float* scale = panel.scale + (b * F::kScales + part) * kPanelRows;
     for (int h = 0; h < 4; ++h) {
       const float32x4_t s = vld1q_f32(scale + 4 * h);
-      for (int t = 0; t < NT; ++t)
-        sums[t][h] = vfmaq_f32(sums[t][h], vcvtq_f32_s32(dot[t][h]), vmulq_n_f32(s, x.d[at + t * x.blocks]));
-    }
-  }
-  if constexpr (F::kHasMin) {
-    for (int h = 0; h < 4; ++h) {
-      const float32x4_t min = vld1q_f32(panel.min + b * kPanelRows + 4 * h);
-      for (int t = 0; t < NT; ++t) sums[t][h] = vfmsq_n_f32(sums[t][h], min, x.dsum[at + t * x.blocks]);
+      const float32x4_t min = F::kHasMin ? vld1q_f32(panel.min + b * kPanelRows + 4 * h) : s;
+      for (int t = 0; t < NT; ++t) {
+        const int64_t block = at + t * x.blocks;
+        float32x4_t sum = vfmaq_f32(sums[t][h], vcvtq_f32_s32(dot[t][h]), vmulq_n_f32(s, x.d[block]));
+        if (F::kHasMin) sum = vfmsq_n_f32(sum, min, x.dsum[block]);  // formats with a minimum have one scale
+        sums[t][h] = sum;
+      }
     }
   }
 }
