@@ -26,10 +26,11 @@ void integer_sums(const Panel& panel, const QuantRows& x, int64_t t0, int64_t b,
   PanelDot::template sums<F, NT, kSteps>(w, q, dot);
   constexpr int kOffset = PanelDot::template offset<F>();
   if (kOffset == 0) return;
+  constexpr int kShift = __builtin_ctz(kOffset == 0 ? 1 : kOffset);
   for (int t = 0; t < NT; ++t) {
     const int64_t at = (t0 + t) * x.blocks + b;
     const int32_t total = F::kScales == 1 ? x.sum[at] : x.sum16[at * 2 + part];
-    const __m256i off = _mm256_set1_epi32(kOffset * total);
+    const __m256i off = _mm256_slli_epi32(_mm256_set1_epi32(total), kShift);  // not kOffset * total: set1 from memory
     for (int h = 0; h < 2; ++h) dot[t][h] = _mm256_sub_epi32(dot[t][h], off);
   }
 }

@@ -8,6 +8,8 @@ namespace gemlet::kernels {
 namespace {
 
 struct Dot {
+  static constexpr bool kSumsIn16Bits = true;
+
   // 32 products of u (unsigned, or signed where kSigned) and a, as eight sums of four.
   template <class F>
   static __m256i block(__m256i u, __m256i a) {
@@ -78,11 +80,10 @@ struct PanelDot {
   }
 };
 
-// sum + a0 b0 + a1 b1 for pairs of int16.
+// sum + a0 b0 + a1 b1 for pairs of int16. The addition is written out: compilers make it a copy and an addition.
 struct PairDot {
   static __m256i add(__m256i sum, __m256i a, __m256i b) {
-    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
-    PanelDot::keep(sum);
+    __asm__("vpaddd %1, %0, %0" : "+x"(sum) : "x"(_mm256_madd_epi16(a, b)));
     return sum;
   }
 };

@@ -9,6 +9,8 @@ namespace gemlet::kernels {
 namespace {
 
 struct Dot {
+  static constexpr bool kSumsIn16Bits = false;  // four products at once are better
+
   // 32 products of u (unsigned, or signed where kSigned) and a, as eight sums of four.
   template <class F>
   static __m256i block(__m256i u, __m256i a) {

@@ -9,6 +9,8 @@ namespace gemlet::kernels {
 namespace {
 
 struct Dot {
+  static constexpr bool kSumsIn16Bits = false;  // four products at once are better
+
   template <class F>
   static __m256i block(__m256i u, __m256i a) {
     if (F::kSigned) return _mm256_dpbusd_avx_epi32(_mm256_setzero_si256(), _mm256_abs_epi8(u), _mm256_sign_epi8(a, u));

@@ -25,12 +25,22 @@ inline __m256i nibbles(const uint8_t* packed) {
   return _mm256_and_si256(shifted, _mm256_set1_epi8(15));
 }
 
+// Four binary16 that lie kStride bytes apart, put together in a general register: the vector units have enough to do.
+template <size_t kStride>
+uint64_t four_halves(const uint8_t* p) {
+  uint16_t h[4];
+  for (size_t i = 0; i < 4; ++i) std::memcpy(h + i, p + i * kStride, 2);
+  const uint32_t low = h[0] | static_cast<uint32_t>(h[1]) << 16, high = h[2] | static_cast<uint32_t>(h[3]) << 16;
+  return low | static_cast<uint64_t>(high) << 32;
+}
+
 // The binary16 scales of kBlocks (8 or 4) blocks that lie kStride bytes apart.
 template <size_t kStride, int kBlocks>
 __m256 half_scales(const uint8_t* group) {
-  short h[8] = {};
-  for (size_t i = 0; i < kBlocks; ++i) std::memcpy(h + i, group + i * kStride, 2);
-  return _mm256_cvtph_ps(_mm_setr_epi16(h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7]));
+  auto low = static_cast<long long>(four_halves<kStride>(group)), high = 0LL;
+  if (kBlocks == 8) high = static_cast<long long>(four_halves<kStride>(group + 4 * kStride));
+  __asm__("" : "+r"(low), "+r"(high));  // or the compiler inserts them into a vector one by one after all
+  return _mm256_cvtph_ps(_mm_set_epi64x(high, low));
 }
 
 inline float half_at(const uint8_t* p) {
@@ -96,21 +106,31 @@ struct FmtQ8_0 {
   static __m256 mins(const uint8_t* /*g*/) { return _mm256_setzero_ps(); }
 };
 
-// The eight six-bit scales (lanes 0..7) and minima of a Q4_K or Q5_K block, as bytes in one 16-byte vector:
-// scales in bytes 0..7, minima in 8..15.
-inline __m128i scales_mins_k4(const uint8_t* packed) {
-  uint32_t a = 0, b = 0, c = 0;
-  std::memcpy(&a, packed, 4);
-  std::memcpy(&b, packed + 4, 4);
-  std::memcpy(&c, packed + 8, 4);
-  constexpr uint32_t kSix = 0x3F3F3F3FU, kFour = 0x0F0F0F0FU, kTwo = 0x03030303U;
-  const uint32_t scale_high = (c & kFour) | (((a >> 6) & kTwo) << 4);
-  const uint32_t min_high = ((c >> 4) & kFour) | (((b >> 6) & kTwo) << 4);
-  return _mm_set_epi32(static_cast<int>(min_high), static_cast<int>(b & kSix), static_cast<int>(scale_high),
-                       static_cast<int>(a & kSix));
+// The eight six-bit scales, or minima, of a Q4_K or Q5_K block as lanes. Of the 12 bytes at `packed` the first four hold
+// scales 0..3 and, above them, two bits of 4..7; the next four the same of the minima; the last four the low nibbles of
+// scales 4..7 and the high ones of minima. Bytes are spread inside each half: crossing halves costs more.
+template <bool kMins>
+__m256 six_bits(const uint8_t* packed) {
+  constexpr int kAt = kMins ? 4 : 0, kByte = static_cast<int>(0x80808000U), kNone = static_cast<int>(0x80808080U);
+  const auto lane = [](int byte) { return byte | kByte; };
+  const __m256i bytes = _mm256_broadcastsi128_si256(load16(packed));  // the block goes on behind the 12
+  const __m256i low = _mm256_shuffle_epi8(
+      bytes,
+      _mm256_setr_epi32(lane(kAt), lane(kAt + 1), lane(kAt + 2), lane(kAt + 3), lane(8), lane(9), lane(10), lane(11)));
+  const __m256i high = _mm256_shuffle_epi8(
+      bytes, _mm256_setr_epi32(kNone, kNone, kNone, kNone, lane(kAt), lane(kAt + 1), lane(kAt + 2), lane(kAt + 3)));
+  const __m256i shifted = kMins ? _mm256_srlv_epi32(low, _mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4)) : low;
+  const __m256i six = _mm256_and_si256(shifted, _mm256_setr_epi32(63, 63, 63, 63, 15, 15, 15, 15));
+  const __m256i two = _mm256_and_si256(_mm256_srli_epi32(high, 2), _mm256_set1_epi32(0x30));
+  return _mm256_cvtepi32_ps(_mm256_or_si256(six, two));
 }
 
-inline __m256 bytes_to_floats(__m128i bytes) { return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)); }
+// The two binary16 at p, one after the other in all lanes.
+inline __m256 two_halves(const uint8_t* p) {
+  int both = 0;
+  std::memcpy(&both, p, 4);
+  return _mm256_cvtph_ps(_mm_set1_epi32(both));
+}
 
 template <class Block>
 struct FmtK4 {
@@ -119,10 +139,10 @@ struct FmtK4 {
   static constexpr size_t kGroupBytes = sizeof(Block);
   template <int kBlocks = 8>
   static void scales(const uint8_t* g, __m256* s) {
-    s[0] = _mm256_mul_ps(_mm256_set1_ps(half_at(g)), bytes_to_floats(scales_mins_k4(g + 4)));
+    s[0] = _mm256_mul_ps(_mm256_moveldup_ps(two_halves(g)), six_bits<false>(g + 4));
   }
   static __m256 mins(const uint8_t* g) {
-    return _mm256_mul_ps(_mm256_set1_ps(half_at(g + 2)), bytes_to_floats(_mm_srli_si128(scales_mins_k4(g + 4), 8)));
+    return _mm256_mul_ps(_mm256_movehdup_ps(two_halves(g)), six_bits<true>(g + 4));
   }
 };
 

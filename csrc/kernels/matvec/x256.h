@@ -2,62 +2,18 @@
 // Reads each weight byte once, in order; prefetches ahead of the hardware. `Dot` comes from the including file's set.
 #pragma once
 
+#include "kernels/matvec/sums_x256.h"
+
 namespace gemlet::kernels {
 namespace {
 
 constexpr size_t kPrefetch = 4096;  // bytes ahead
-
-// Sums of neighbouring lanes of a, then of b, within each 128-bit half; the lanes must fit 16 bits.
-inline __m256i add_pairs(__m256i a, __m256i b) {
-  return _mm256_madd_epi16(_mm256_packs_epi32(a, b), _mm256_set1_epi16(1));
-}
-
-// Four vectors of eight int32, each lane the sum of four products with weights up to kMax -> in each 128-bit half the
-// sums of a, b, c, d over that half. Packs where 16 bits hold the lanes, shuffles where not; never the slow vphaddd.
-template <int kMax>
-__m256i sum_four(__m256i a, __m256i b, __m256i c, __m256i d) {
-  constexpr int kFour = 4 * kMax * 127, kEight = 2 * kFour;
-  if (kFour > 32767) {
-    const __m256i ab = _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
-    const __m256i cd = _mm256_add_epi32(_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
-    return _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd));
-  }
-  const __m256i ab = add_pairs(a, b), cd = add_pairs(c, d);
-  if (kEight <= 32767) return add_pairs(ab, cd);
-  const __m256 f = _mm256_castsi256_ps(ab), g = _mm256_castsi256_ps(cd);
-  return _mm256_add_epi32(_mm256_castps_si256(_mm256_shuffle_ps(f, g, 0x88)),
-                          _mm256_castps_si256(_mm256_shuffle_ps(f, g, 0xDD)));
-}
-
-template <class F, int J>
-__m256i block_dot(const uint8_t* g, const int8_t* q) {
-  return Dot::template block<F>(F::template u<J>(g), load(q + J * kBlock));
-}
-
-// sum - offset * (sum of the activations), exactly; offsets are powers of two.
-template <int kOffset>
-__m256i minus_offset(__m256i dot, __m256i activations) {
-  if (kOffset == 0) return dot;
-  return _mm256_sub_epi32(dot, _mm256_slli_epi32(activations, __builtin_ctz(kOffset == 0 ? 1 : kOffset)));
-}
 
 // Asks for the lines of a group that lies kPrefetch further on; past the end of the weights it asks for nothing bad.
 template <size_t kBytes>
 void prefetch(const uint8_t* g) {
   for (size_t line = 0; line < kBytes; line += 64)
     _mm_prefetch(reinterpret_cast<const char*>(g + kPrefetch + line), _MM_HINT_T0);
-}
-
-// The integer sums of kBlocks blocks (8, or 4 in the lower lanes): over their first and their second halves.
-template <class F, int kBlocks>
-[[gnu::always_inline]] inline void group_sums(const uint8_t* g, const int8_t* q, __m256i& low, __m256i& high) {
-  const __m256i q0 =
-      sum_four<F::kMax>(block_dot<F, 0>(g, q), block_dot<F, 1>(g, q), block_dot<F, 2>(g, q), block_dot<F, 3>(g, q));
-  __m256i q1 = _mm256_setzero_si256();
-  if constexpr (kBlocks == 8)
-    q1 = sum_four<F::kMax>(block_dot<F, 4>(g, q), block_dot<F, 5>(g, q), block_dot<F, 6>(g, q), block_dot<F, 7>(g, q));
-  low = _mm256_permute2x128_si256(q0, q1, 0x20);
-  high = _mm256_permute2x128_si256(q0, q1, 0x31);
 }
 
 // One group of blocks added to the partial sums, lane by lane.
@@ -98,10 +54,68 @@ __m256 add_padded(const uint8_t* g, int64_t blocks, const QuantRows& x, int64_t 
 
 enum class Tail { None, Half, Padded };  // blocks after the last whole group: none, four, another number
 
+// One group of blocks added to the partial sums of two rows.
+template <class F>
+[[gnu::always_inline]] inline void add_group_of_two(const uint8_t* const (&g)[2], const QuantRows& x, int64_t b,
+                                                    __m256 (&sums)[2]) {
+  __m256i low[2], high[2];
+  four_blocks<F, 0>(g, x.q + b * kBlock, low);
+  four_blocks<F, 4>(g, x.q + b * kBlock, high);
+  const __m256 d = _mm256_loadu_ps(x.d + b);
+  const __m256i activations = load(x.sum + b);
+  for (int r = 0; r < 2; ++r) {
+    const __m256i dot = minus_offset<F::kOffset>(last_fold<F>(low[r], high[r]), activations);
+    __m256 scale[1];
+    F::template scales<8>(g[r], scale);
+    sums[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), _mm256_mul_ps(scale[0], d), sums[r]);
+    if constexpr (F::kHasMin) sums[r] = _mm256_fnmadd_ps(F::mins(g[r]), _mm256_loadu_ps(x.dsum + b), sums[r]);
+  }
+}
+
+// The last four blocks of two rows: the first row's in the lower lanes of `sums`, the second's in the upper.
+template <class F>
+[[gnu::always_inline]] inline __m256 add_halves_of_two(const uint8_t* const (&g)[2], const QuantRows& x, int64_t b,
+                                                       __m256 sums) {
+  __m256i four[2];
+  four_blocks<F, 0>(g, x.q + b * kBlock, four);
+  const __m256 d = _mm256_broadcast_ps(reinterpret_cast<const __m128*>(x.d + b));
+  const __m256i activations = _mm256_broadcastsi128_si256(load16(x.sum + b));
+  const __m256i dot = minus_offset<F::kOffset>(last_fold<F>(four[0], four[1]), activations);
+  __m256 first, second;
+  F::template scales<4>(g[0], &first), F::template scales<4>(g[1], &second);
+  return _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), _mm256_mul_ps(_mm256_permute2f128_ps(first, second, 0x20), d), sums);
+}
+
+template <class F, Tail kTail>
+[[gnu::always_inline]] inline void two_rows(const uint8_t* w, size_t row_bytes, int64_t groups, const QuantRows& x,
+                                            float* y) {
+  const uint8_t* g[2] = {w, w + row_bytes};
+  __m256 sums[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+  for (int64_t i = 0; i < groups; ++i, g[0] += F::kGroupBytes, g[1] += F::kGroupBytes) {
+    prefetch<F::kGroupBytes>(g[0]), prefetch<F::kGroupBytes>(g[1]);
+    add_group_of_two<F>(g, x, i * 8, sums);
+  }
+  __m256 low = _mm256_permute2f128_ps(sums[0], sums[1], 0x20);
+  if constexpr (kTail == Tail::Half) {
+    prefetch<F::kGroupBytes / 2>(g[0]), prefetch<F::kGroupBytes / 2>(g[1]);
+    low = add_halves_of_two<F>(g, x, groups * 8, low);
+  }
+  // fold8 of both
+  const __m256 four = _mm256_add_ps(low, _mm256_permute2f128_ps(sums[0], sums[1], 0x31));
+  const __m256 two = _mm256_add_ps(four, _mm256_permute_ps(four, 0x4E));
+  const __m256 one = _mm256_add_ps(two, _mm256_movehdup_ps(two));
+  y[0] = _mm256_cvtss_f32(one);
+  y[1] = _mm_cvtss_f32(_mm256_extractf128_ps(one, 1));
+}
+
 template <class F, Tail kTail>
 void matvec_rows(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t blocks, const QuantRows& x, float* y) {
   const int64_t groups = blocks / 8;
-  for (int64_t r = 0; r < rows; ++r) {
+  int64_t r = 0;
+  if constexpr (folds_in_16_bits<F>() && kTail != Tail::Padded)
+    for (; r + 2 <= rows; r += 2)
+      two_rows<F, kTail>(w + static_cast<size_t>(r) * row_bytes, row_bytes, groups, x, y + r);
+  for (; r < rows; ++r) {
     const uint8_t* g = w + static_cast<size_t>(r) * row_bytes;
     __m256 sums = _mm256_setzero_ps();
     for (int64_t i = 0; i < groups; ++i, g += F::kGroupBytes) {
