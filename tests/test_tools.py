@@ -74,6 +74,28 @@ def test_wide_code_is_what_a_kernel_is_for(tmp_path):
     assert tool("check_symbols").check(build_object(tmp_path, "kernels/dot/avx2.cpp", SUM8)) == []
 
 
+@pytest.mark.parametrize(
+    ("instruction", "later"),
+    [
+        ("sdot\tv1.4s, v2.16b, v3.4b[1]", True),
+        ("smmla\tv0.4s, v1.16b, v2.16b", True),
+        ("ldaddal\tw1, w0, [x2]", True),
+        ("casp\tx0, x1, x2, x3, [x4]", True),
+        ("fmla\tv0.8h, v1.8h, v2.8h", True),
+        ("add\tz0.s, z1.s, z2.s", True),
+        ("fmla\tv0.4s, v1.4s, v2.s[0]", False),
+        ("smlal2\tv0.8h, v1.16b, v2.16b", False),
+        ("fcvtn\tv0.4h, v1.4s", False),
+        ("bfxil\tx0, x3, #0, #32", False),
+        ("ldaxr\tw1, [x0]", False),
+        ("b\tbf8 <f+0x10>", False),
+    ],
+)
+def test_arm_instructions_beyond_the_baseline(instruction, later):
+    line = f"     1c4:\t{instruction}"
+    assert bool(tool("check_symbols").LATER_ARM.search(line)) == later
+
+
 @needs_compiler
 def test_the_standard_librarys_own_terminate_is_allowed(tmp_path):
     text = "#include <thread>\nvoid g();\nvoid f() { std::thread t(g); }\n"

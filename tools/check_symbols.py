@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Instruction sets whose files are built for the machine that every user has.
-BASELINE_SETS = {"scalar"}
+BASELINE_SETS = {"scalar", "neon"}
 
 # Printing and ending the process are the caller's business; the library throws.
 PRINTS = """printf fprintf vprintf vfprintf dprintf puts fputs putc putchar fputc putchar_unlocked fwrite perror
@@ -41,6 +41,13 @@ NM_LINE = re.compile(r"^(?:[0-9a-f]+)?\s*([A-Za-z?])\s+(\S+)$")
 TEMPLATES = re.compile(r"_Z(N[KVRO]*)?(St|S[absiod]|5Eigen)")
 # Registers and encodings that a processor without AVX does not know. VEX-encoded names begin with v.
 WIDE = re.compile(r"%[yz]mm\d|\tv[a-z0-9]+\s.*%xmm|\{%k[1-7]\}")
+# What came to 64-bit ARM after its first version and a compiler may choose: integer dot and matrix products, rounding
+# multiplications, arithmetic on halves and bfloat16, atomics, scalable vectors.
+LATER_ARM = re.compile(
+    r"^\s*[0-9a-f]+:\t((([su]|us|su)dot|(us?|s)mmla|sqrdml[as]h|fjcvtzs|bf(dot|mmla|mlal[bt]|cvtn?2?)"
+    r"|(casp?|swp|ld(add|clr|eor|set|[su]max|[su]min))(a|l|al)?[bh]?)\s"
+    r"|f(add|mul|mla|mls|sub|div)\s+v\d+\.[48]h|[a-z0-9]+\s+z\d+\.)"
+)
 FUNCTION = re.compile(r"^[0-9a-f]+ <(.+)>:$")
 
 
@@ -82,9 +89,9 @@ def run(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def symbols(path: Path) -> Iterator[tuple[str, str]]:
+def symbols(path: Path, tools: str) -> Iterator[tuple[str, str]]:
     """(nm's letter, mangled name)."""
-    for line in run("nm", str(path)).splitlines():
+    for line in run(f"{tools}nm", str(path)).splitlines():
         if match := NM_LINE.match(line):
             yield match.group(1), match.group(2)
 
@@ -93,10 +100,10 @@ def demangled(name: str) -> str:
     return run("c++filt", name).strip() if shutil.which("c++filt") else name
 
 
-def check_symbols(obj: Object) -> Iterator[str]:
+def check_symbols(obj: Object, tools: str = "") -> Iterator[str]:
     """Weak definitions and templates in kernels; printing and ending the process everywhere."""
     in_kernel = obj.kernel_set is not None
-    for kind, name in symbols(obj.path):
+    for kind, name in symbols(obj.path, tools):
         if in_kernel and kind in "WVu" and name not in ALLOWED_WEAK:
             advice = "the linker may keep this copy for all callers; put it into an anonymous namespace"
             yield f"defines '{demangled(name)}' weakly, with the flags of {obj.kernel_set}: {advice}"
@@ -106,30 +113,32 @@ def check_symbols(obj: Object) -> Iterator[str]:
             yield f"refers to '{demangled(name)}', which {FORBIDDEN[name]}; throw an error of core/error.h instead"
 
 
-def check_baseline(obj: Object) -> Iterator[str]:
+def check_baseline(obj: Object, later: re.Pattern[str], tools: str = "") -> Iterator[str]:
     """No instruction beyond the baseline: the first one in each function is named."""
     function, told = "?", ""
-    for line in run("objdump", "-d", "--no-show-raw-insn", str(obj.path)).splitlines():
+    for line in run(f"{tools}objdump", "-d", "--no-show-raw-insn", str(obj.path)).splitlines():
         if match := FUNCTION.match(line):
             function = match.group(1)
-        elif function != told and WIDE.search(line):
+        elif function != told and later.search(line):
             told = function
             yield f"baseline code has '{' '.join(line.split()[1:])}' in '{demangled(function)}'"
 
 
-def is_x86(obj: Object) -> bool:
-    return "x86-64" in run("objdump", "-f", str(obj.path))
+def beyond_baseline(obj: Object, tools: str) -> re.Pattern[str] | None:
+    """Instructions that not every processor of the object's kind has."""
+    header = run(f"{tools}objdump", "-f", str(obj.path))
+    return WIDE if "x86-64" in header else LATER_ARM if "aarch64" in header else None
 
 
-def check(build: Path) -> list[str]:
+def check(build: Path, tools: str = "") -> list[str]:
     """Runs every rule over the objects of `build`."""
     objects = find_objects(build)
-    x86 = is_x86(objects[0])
+    later = beyond_baseline(objects[0], tools)
     problems = []
     for obj in objects:
-        found = list(check_symbols(obj))
-        if x86 and (obj.kernel_set is None or obj.kernel_set in BASELINE_SETS):
-            found += check_baseline(obj)
+        found = list(check_symbols(obj, tools))
+        if later is not None and (obj.kernel_set is None or obj.kernel_set in BASELINE_SETS):
+            found += check_baseline(obj, later, tools)
         problems += [f"csrc/{obj.source}: {problem}" for problem in found]
     return problems
 
@@ -137,11 +146,12 @@ def check(build: Path) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("build", type=Path, help="a CMake build folder, such as build/dev")
+    parser.add_argument("--tools", default="", metavar="PREFIX", help="of nm and objdump, such as aarch64-linux-gnu-")
     args = parser.parse_args()
-    for program in ("nm", "objdump"):
+    for program in (f"{args.tools}nm", f"{args.tools}objdump"):
         if shutil.which(program) is None:
-            sys.exit(f"check_symbols: no `{program}`: install binutils")
-    problems = check(args.build.resolve())
+            sys.exit(f"check_symbols: no `{program}`: install binutils, or those of the cross compiler")
+    problems = check(args.build.resolve(), args.tools)
     for problem in problems:
         print(problem)
     if problems:

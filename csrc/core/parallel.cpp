@@ -60,6 +60,8 @@ T wait_for_change(const std::atomic<T>& word, T old) {
     if (now != old) return now;
 #ifdef GEMLET_X86
     __builtin_ia32_pause();
+#elif defined(GEMLET_AARCH64)
+    __asm__ volatile("yield");
 #endif
   }
   word.wait(old, std::memory_order_acquire);

@@ -1,6 +1,10 @@
-// Detection by cpuid and xgetbv; baseline code only. A set counts as present when the CPU has it and the operating
-// system saves its registers.
+// Detection by cpuid and xgetbv, or by what the kernel says of an ARM; baseline code only. A set counts as present when the
+// CPU has it and the operating system saves its registers.
 #include "kernels/dispatch.h"
+
+#ifdef GEMLET_AARCH64
+#include <sys/auxv.h>
+#endif
 
 #include <cstdlib>
 #include <initializer_list>
@@ -22,6 +26,22 @@ Table assemble(const char* name, std::initializer_list<Add> parts) {
 
 #define GEMLET_TABLE(isa, name) \
   assemble(name, {isa::add_matvec, isa::add_gemm, isa::add_attend, isa::add_rows, isa::add_floats})
+
+#ifdef GEMLET_AARCH64
+// Every 64-bit ARM has the neon set. The bits are the kernel's own (HWCAP_ASIMDDP, HWCAP2_I8MM): old C libraries lack the
+// newer name.
+void add_arm_sets(std::vector<const Table*>& found) {
+  constexpr unsigned long kDotProduct = 1UL << 20, kMatrixInt8 = 1UL << 13;
+  static const Table neon_table = GEMLET_TABLE(neon, "neon");
+  found.push_back(&neon_table);
+  if ((::getauxval(AT_HWCAP) & kDotProduct) == 0) return;
+  static const Table dotprod_table = GEMLET_TABLE(dotprod, "dotprod");
+  found.push_back(&dotprod_table);
+  if ((::getauxval(AT_HWCAP2) & kMatrixInt8) == 0) return;
+  static const Table i8mm_table = GEMLET_TABLE(i8mm, "i8mm");
+  found.push_back(&i8mm_table);
+}
+#endif
 
 std::vector<const Table*> detect() {
   static const Table scalar_table = GEMLET_TABLE(scalar, "scalar");
@@ -54,6 +74,8 @@ std::vector<const Table*> detect() {
     static const Table avx512_table = GEMLET_TABLE(avx512, "avx512");
     found.push_back(&avx512_table);
   }
+#elif defined(GEMLET_AARCH64)
+  add_arm_sets(found);
 #endif
   return found;
 }

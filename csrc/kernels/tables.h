@@ -24,6 +24,11 @@ GEMLET_KERNEL_SET(avxvnni_emulated)
 GEMLET_KERNEL_SET(avx512_emulated)
 #endif
 #endif
+#ifdef GEMLET_AARCH64
+GEMLET_KERNEL_SET(neon)
+GEMLET_KERNEL_SET(dotprod)
+GEMLET_KERNEL_SET(i8mm)
+#endif
 #undef GEMLET_KERNEL_SET
 
 }  // namespace gemlet::kernels

@@ -79,7 +79,7 @@ def brand() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             for line in file:
-                if line.startswith("model name"):
+                if line.startswith(("model name", "Model")):  # the second is a Raspberry Pi's
                     return line.split(":", 1)[1].strip()
     except OSError:
         pass

@@ -99,6 +99,8 @@ struct Body512 {
 
 // Sixteen lanes: a group of keys, half a block of channels.
 struct Pairs512 {
+  using Wide = __m512i;  // bytes as int16
+  using Two = __m512i;   // a pair of int16 again and again
   using Integers = __m512i;
   using Floats = __m512;
   static constexpr int kLanes = 16, kScoreRows = 8;

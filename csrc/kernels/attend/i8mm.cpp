@@ -1,0 +1,10 @@
+// Attention tiles for i8mm: the 128-bit body.
+#include "kernels/isa/i8mm.h"
+
+#include "kernels/attend/x128.h"
+
+namespace gemlet::kernels::i8mm {
+
+void add_attend(Table& table) { add_all(table); }
+
+}  // namespace gemlet::kernels::i8mm
