@@ -22,6 +22,7 @@ from dataclasses import replace
 from functools import cache
 from math import prod, sqrt
 from pathlib import Path
+from typing import BinaryIO
 
 import gguf
 import numpy as np
@@ -246,9 +247,18 @@ def write(
                     if progress is not None:
                         progress(done, total)
                 writer.write_padding(out, size)
+            _read_anew(out)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _read_anew(file: BinaryIO) -> None:
+    """Take the file out of the page cache: it is to come back in the large pieces its reader asks for."""
+    file.flush()
+    os.fsync(file.fileno())
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def first_layers(sizes: Sizes, count: int) -> Sizes:

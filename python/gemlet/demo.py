@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FILE_NAME = "gemma-3-270m-q4_k_m.gguf"
 FILE_BYTES = 253_113_024
 SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
-_BLOCK = 1 << 20
+_BLOCK = 8 << 20  # large pieces, so that the page cache holds, and maps, the file in pieces of 2 MiB
 
 
 def models_folder() -> Path:
