@@ -8,6 +8,7 @@ token costs a step.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -198,6 +199,7 @@ class Limits:
 
 def serve(kind: str, path: str, threads: int, context: int) -> None:
     """Answer one JSON line a request; the loop of such a process."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: stopped, it would outlive whoever asked
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints is no answer
     try:
