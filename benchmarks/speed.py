@@ -69,8 +69,10 @@ def markdown(machine: dict[str, Any], rows: list[Row]) -> str:
     if limits:
         read, int8 = (median(entry[name] for entry in limits) for name in ("read_gb_s", "int8_gops"))
         told = f"; limits: read {read:.1f} GB/s, int8 {int8:.0f} Gop/s"
+    counts = sorted({len(row.ours) for row in rows if not row.points})
+    samples = f", {' to '.join(str(n) for n in counts[:1] + counts[1:][-1:])} samples of each" if counts else ""
     lines = [
-        f"{machine['threads']} threads, {machine['isa']}, {machine['samples']} samples{told}",
+        f"{machine['threads']} threads, {machine['isa']}{samples}{told}",
         "",
         "| work | gemlet | llama.cpp | ratio (smallest to largest) | bars | |",
         "|---|---|---|---|---|---|",

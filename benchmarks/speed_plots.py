@@ -65,6 +65,8 @@ def _bars(axes: Any, found: list[tuple[str, Check]], label: str) -> None:
         for value, style in ((check.bar, "-"), (check.stretch, ":")):
             if value is not None:
                 axes.plot([value, value], [at - 0.4, at + 0.4], style, color=BAR)
+    axes.set_ylim(-0.7, max(len(found), 5) - 0.3)
+    axes.set_xlim(left=0)
     axes.set_yticks(range(len(found)), [what for what, _ in reversed(found)], fontsize=8)
     axes.set_xlabel(f"{label} (line: the bar, dotted: the stretch; grey: bar missed)")
 

@@ -37,7 +37,7 @@ def prefill_growth(bench: Bench) -> Row:
             at_most=True,
         ),
     ]
-    row.note = f"{samples} samples; a token's pairs beyond the window are those of global layers alone"
+    row.note = f"medians of {samples}; a token's pairs beyond the window are those of global layers alone"
     return row
 
 

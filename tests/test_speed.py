@@ -100,6 +100,7 @@ def test_a_run_is_written_read_and_told(tmp_path):
     assert rows == [row, growth]
     text = speed.markdown(machine, rows)
     assert "| 270M | 3.5 tok/s | 1.5 tok/s | 2.50 (2.00 to 3.00) | x llama.cpp 2.5 (≥ 3) **missed** |" in text
+    assert text.startswith("2 threads, avx2, 2 samples of each")
     assert "| 512 | 2.000 | 0.500 | 1.500 |" in text
 
 
