@@ -208,6 +208,23 @@ def test_bench_has_exactly_the_promised_shape(demo_path):
     assert "% of" in shown
 
 
+def test_bench_profiles_by_operation(demo_path):
+    words = ("bench", demo_path, "-p", "16", "-n", "4", "-t", "1", "-r", "1", "--profile")
+    facts = json.loads(ok(*words, "--json").stdout)["profile"]
+    assert [(phase, facts[phase]["tokens"], facts[phase]["steps"]) for phase in facts] == [
+        ("prefill", 16, 1),
+        ("decode", 3, 3),
+    ]
+    for found in facts.values():
+        names = {part["name"] for part in found["operations"]}
+        assert {"embedding", "qkv", "attention", "output", "gate/up", "down", "head", "norms", "sampling"} <= names
+        seconds = [part["seconds"] for part in found["operations"]]
+        assert seconds == sorted(seconds, reverse=True)
+    shown = ok(*words).stdout
+    assert re.search(r"^decode  3 tokens in 3 steps", shown, re.MULTILINE)
+    assert re.search(r"^gate/up +54 .*% (read|int8)$", shown, re.MULTILINE)
+
+
 def test_run_keeps_to_a_schema_a_regex_a_grammar_and_choices(tmp_path, capsys):
     pytest.importorskip("llguidance")
     tiny = str(Path(__file__).parent / "golden" / "gemma3_tiny.gguf")

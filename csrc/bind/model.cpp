@@ -13,6 +13,7 @@
 #include "engine/evaluate.h"
 #include "engine/generate.h"
 #include "engine/inside.h"
+#include "engine/profile_job.h"
 
 namespace py = pybind11;
 
@@ -158,6 +159,27 @@ py::array_t<float> attention(const std::shared_ptr<Engine>& e, const py::object&
   return y;
 }
 
+// Of prefill and decode: steps, tokens, and (operation, calls, seconds, bytes, operations) of what ran.
+py::dict profile(const std::shared_ptr<Engine>& e, bool on) {
+  const auto job = std::make_shared<engine::ProfileJob>(*e, on);
+  run(e, job);
+  py::dict d;
+  for (const auto& [name, phase] :
+       {std::pair("prefill", Profile::Phase::Prefill), std::pair("decode", Profile::Phase::Decode)}) {
+    const Profile::Account& account = job->counted().account(phase);
+    py::list parts;
+    for (size_t i = 0; i < account.parts.size(); ++i) {
+      const Profile::Part& part = account.parts[i];
+      if (part.calls > 0)
+        parts.append(py::make_tuple(kOperationNames[i], part.calls, part.seconds, part.bytes, part.operations));
+    }
+    py::dict one;
+    one["steps"] = account.steps, one["tokens"] = account.tokens, one["parts"] = parts;
+    d[name] = one;
+  }
+  return d;
+}
+
 void close(Engine& e) {
   const py::gil_scoped_release released;
   e.scheduler().close();
@@ -182,6 +204,7 @@ void register_model(py::module_& m) {
       .def("attention", &attention, py::arg("ids"), py::arg("layers"), py::arg("heads"), py::arg("positions"))
       .def("generate", &generate, py::arg("ids"), py::arg("options"), py::arg("constraint") = py::none(),
            py::arg("session") = py::none())
+      .def("profile", &profile, py::arg("on"))
       .def("cancel_all", [](Engine& e) { e.scheduler().cancel_all(); })
       .def("forget", [](Engine& e) { e.prefixes().clear(); })
       .def("close", &close);

@@ -107,6 +107,10 @@ void take(Engine& engine, std::vector<Member>& members) {
 bool SequenceJob::step() { throw Error("engine: a job of tokens was run without the others"); }
 
 void step_together(Engine& engine, std::vector<Turn>& turns) {
+  const bool reads = std::any_of(turns.begin(), turns.end(), [](const Turn& turn) {
+    return !turn.failure && static_cast<const SequenceJob*>(turn.job.get())->reads();
+  });
+  const Profile::Step step(engine.on().profile, reads ? Profile::Phase::Prefill : Profile::Phase::Decode);
   std::vector<Member> members = gather(engine, turns);
   bool together = true;
   try {

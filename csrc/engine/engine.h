@@ -59,6 +59,7 @@ class Engine {
   DraftKind draft_kind() const { return draft_kind_; }
   const model::Drafter* drafter() const { return drafter_.get(); }  // null: none
   model::State& draft_state() { return draft_state_; }
+  Profile& profile() { return profile_; }
   PrefixCache& prefixes() { return prefixes_; }
   model::KvCache new_cache() const { return {decoder_->config(), kv_type_, cache_bytes_}; }
   model::KvCache cache_of(int64_t length, const std::vector<std::vector<std::shared_ptr<uint8_t>>>& held) const {
@@ -87,6 +88,7 @@ class Engine {
   model::KvCache::Counter cache_bytes_ = std::make_shared<std::atomic<int64_t>>(0);
   Team team_;
   ops::Context on_;
+  Profile profile_;  // counts where on_ points at it
   model::State state_, draft_state_;
   Buffer<float> logits_, gathered_;
   PrefixCache prefixes_;

@@ -16,6 +16,7 @@ ReadJob::ReadJob(Engine& engine, std::vector<int32_t> ids)
 }
 
 bool ReadJob::step() {
+  const Profile::Step step(engine_.on().profile, Profile::Phase::Prefill);
   if (!started_) {
     started_ = true;
     if (const auto [known, length] = engine_.prefixes().find(ids_, unwanted()); known != nullptr) {

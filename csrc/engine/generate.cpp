@@ -137,6 +137,7 @@ bool GenerateJob::take(Rows<const float> h, Rows<const float> logits) {
 // already, and the next row stands ready. Then those tokens that nothing else could stand for: they need no logits and are
 // run as one block.
 bool GenerateJob::choose(Rows<const float> h, Rows<const float> logits) {
+  const Profile::Scope scope(engine_.on().profile, Operation::Sampling);
   settled_ = cache_.length() - (h.rows - 1);
   pending_.clear();
   int64_t row = 0;

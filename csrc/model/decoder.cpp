@@ -65,6 +65,7 @@ int64_t narrow(ops::Context& on, const Config& c, const std::vector<Piece>& piec
 // k, v = k_norm(k_proj(h)) rotated, v_norm(v_proj(h)), into the caches; with them, where q is given, q = q_proj(h).
 void keys_and_values(ops::Context& on, const Config& c, size_t index, const Layer& l, State& s, Rows<const float> h,
                      const Rows<float>* q) {
+  const Profile::Scope scope(on.profile, Operation::Qkv);
   const LayerConfig& size = c.layers[index];
   const Rows<float> k = s.k.rows(h.rows, size.kv_heads * size.channels);
   const Rows<float> v = s.v.rows(h.rows, size.kv_heads * size.channels);
@@ -76,6 +77,7 @@ void keys_and_values(ops::Context& on, const Config& c, size_t index, const Laye
   ops::head_norm(on, k, size.channels, l.attn_k_norm, c.eps);
   ops::rope(on, size.sliding ? s.rope_sliding : s.rope_full, k, size.channels);
   if (c.value_norm) ops::head_norm(on, v, size.channels, nullptr, c.eps);
+  const Profile::Scope storing(on.profile, Operation::Store);
   for (const State::Span& span : s.spans) span.kv->store(on, index, part(k, span), part(v, span));
 }
 
@@ -84,6 +86,7 @@ void keys_and_values(ops::Context& on, const Config& c, size_t index, const Laye
 void attend(ops::Context& on, const Config& c, size_t index, const Layer& l, State& s, Rows<float> q, Rows<float> h,
             const Tap& tap) {
   const LayerConfig& size = c.layers[index];
+  const Profile::Scope scope(on.profile, Operation::Output);
   ops::head_norm(on, q, size.channels, l.attn_q_norm, c.eps);
   ops::rope(on, size.sliding ? s.rope_sliding : s.rope_full, q, size.channels);
   if (tap) tap("queries", static_cast<int>(index), q);
@@ -99,9 +102,11 @@ void attend(ops::Context& on, const Config& c, size_t index, const Layer& l, Sta
 }
 
 void dense(ops::Context& on, const LayerConfig& size, const Layer& l, State& s, Rows<float> h) {
+  const Profile::Scope scope(on.profile, Operation::GateUp);
   const Rows<float> gate = s.gate.rows(h.rows, size.ffn), up = s.up.rows(h.rows, size.ffn);
   ops::linear(on, h, {{&l.ffn_gate, gate}, {&l.ffn_up, up}}, s.quantised);
   ops::gelu_mul(on, gate, up);
+  const Profile::Scope narrowing(on.profile, Operation::Down);
   ops::linear(on, gate, {{&l.ffn_down, h}}, s.quantised);
 }
 
@@ -129,6 +134,7 @@ void dense_and_experts(ops::Context& on, const Config& c, size_t index, const La
 void per_layer(ops::Context& on, const Config& c, size_t index, const Layer& l, State& s, Rows<const float> x,
                Rows<float> h) {
   const Rows<float> gate = s.gate.rows(x.rows, c.per_layer);
+  const Profile::Scope scope(on.profile, Operation::PerLayer);
   ops::linear(on, x, {{&l.inp_gate, gate}}, s.quantised);
   ops::gelu_mul(on, gate, s.per_layer.of(static_cast<int64_t>(index)));
   ops::linear(on, gate, {{&l.proj, h}}, s.quantised);
@@ -154,6 +160,7 @@ Rows<const float> Decoder::forward(ops::Context& on, const std::vector<Piece>& p
   const auto layers = static_cast<int64_t>(c.layers.size());
   const size_t owner = c.last_owner();  // what it and later layers make of a row, no other row sees
   const int64_t count = stack(pieces, s);
+  if (on.profile != nullptr) on.profile->count_tokens(count);
   int64_t wanted = 0;
   for (const Piece& piece : pieces) wanted += static_cast<int64_t>(piece.wanted.size());
   place(on, c, s);
@@ -178,7 +185,10 @@ Rows<const float> Decoder::forward(ops::Context& on, const std::vector<Piece>& p
         s.per_layer.fill(on, c, weights_, s.ids.data(), x0, static_cast<int64_t>(owner), layers, s.quantised);
       }
     }
-    if (!owns || narrows) ops::linear(on, h, {{&l.attn_q, q}}, s.quantised);
+    if (!owns || narrows) {
+      const Profile::Scope scope(on.profile, Operation::Qkv);
+      ops::linear(on, h, {{&l.attn_q, q}}, s.quantised);
+    }
     attend(on, c, i, l, s, q, h, tap);
     ops::add_norm(on, h, l.post_attention_norm, c.eps, x);
     // 2. feed-forward: x += post_feedforward_layernorm(mlp(pre_feedforward_layernorm(x))), or both halves of a mixture
@@ -204,12 +214,14 @@ Rows<const float> Decoder::forward(ops::Context& on, const std::vector<Piece>& p
 }
 
 void Decoder::head(ops::Context& on, Rows<const float> h, Rows<float> logits, State& s) const {
+  const Profile::Scope scope(on.profile, Operation::Head);
   ops::linear(on, h, {{&weights_.output, logits}}, s.quantised);
   if (config_.logit_cap > 0) ops::softcap(on, config_.logit_cap, logits);
 }
 
 void Decoder::head_rows(ops::Context& on, Rows<const float> h, const std::vector<int32_t>& ids, float* out,
                         State& s) const {
+  const Profile::Scope scope(on.profile, Operation::Head);
   ops::linear_rows(on, h, weights_.output, ids, out, s.quantised);
   if (config_.logit_cap > 0) ops::softcap(on, config_.logit_cap, {out, 1, static_cast<int64_t>(ids.size())});
 }

@@ -30,6 +30,7 @@ void choose(const float* scores, int64_t experts, int64_t k, float* ids, float* 
 }  // namespace
 
 void Mixture::route(ops::Context& on, const Config& c, const Layer& l, Rows<const float> x, ops::Quantised& scratch) {
+  const Profile::Scope scope(on.profile, Operation::Router);
   tokens_ = x.rows, used_ = c.experts_used;
   const Rows<float> z = router_in_.rows(x.rows, c.width), scores = scores_.rows(x.rows, c.experts);
   // z = norm(x) * scale * D^-0.5
@@ -42,6 +43,7 @@ void Mixture::route(ops::Context& on, const Config& c, const Layer& l, Rows<cons
 
 void Mixture::experts(ops::Context& on, const Config& c, const Layer& l, Rows<const float> u, Rows<float> y,
                       ops::Quantised& scratch) {
+  const Profile::Scope scope(on.profile, Operation::Experts);
   const int64_t all = tokens_ * used_;
   count_.assign(static_cast<size_t>(c.experts), 0), first_.assign(static_cast<size_t>(c.experts), 0);
   const auto expert_of = [&](int64_t slot) { return static_cast<size_t>(ids_.data()[slot]); };

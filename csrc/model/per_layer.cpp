@@ -35,6 +35,7 @@ void PerLayerInputs::fill(ops::Context& on, const Config& c, const Weights& w, c
   tokens_ = x0.rows, from_ = from, to_ = to, channels_ = c.per_layer;
   const int64_t n = (to - from) * channels_;
   if (n == 0 || tokens_ == 0) return;
+  const Profile::Scope scope(on.profile, Operation::PerLayer);
   const Rows<float> inputs = inputs_.rows(tokens_, n), rows = rows_.rows(tokens_, n);
 
   // context = per_layer_projection_norm(per_layer_model_projection(x0) * D^-0.5)
@@ -46,6 +47,8 @@ void PerLayerInputs::fill(ops::Context& on, const Config& c, const Weights& w, c
 
   // identity = embed_tokens_per_layer(ids) * sqrt(P); the input is (context + identity) * 2^-0.5
   const RowTable& table = w.per_layer_token_embd;
+  if (on.profile != nullptr)
+    on.profile->count(tokens_ * static_cast<int64_t>(table.rows.row_bytes) * n / table.rows.cols, 0);
   on.team.run(tokens_, [&](int64_t t, int worker) {
     if (ids[t] < 0 || ids[t] >= table.rows.rows)
       throw BadArgument(cat("per_layer_token_embd: id ", ids[t], " is outside the table's ", table.rows.rows, " rows"));

@@ -276,10 +276,25 @@ class Rounds {
   float *slots_ = nullptr, *end_ = nullptr;
 };
 
+// Keys and values that any token sees are read once; each token works on those it sees.
+void count(Profile& profile, const Attention& a) {
+  int64_t pairs = 0, first = a.q.rows > 0 ? a.begin[0] : 0, last = first;
+  for (int64_t t = 0; t < a.q.rows; ++t) {
+    pairs += a.end[t] - a.begin[t];
+    first = std::min(first, a.begin[t]), last = std::max(last, a.end[t]);
+  }
+  const auto key = static_cast<int64_t>(head_bytes(a.kv.type, a.kv.channels)) * a.kv.kv_heads / kPageKeys;
+  profile.count((last - first) * key * 2, 4 * pairs * a.q.cols);
+}
+
 }  // namespace
 
 void attention(Context& on, const std::vector<Attention>& sequences, float scale) {
-  for (const Attention& a : sequences) check(a);
+  const Profile::Scope scope(on.profile, Operation::Attention);
+  for (const Attention& a : sequences) {
+    check(a);
+    if (on.profile != nullptr) count(*on.profile, a);
+  }
   const Plan plan = plan_for(sequences, on.team.threads());
   const auto whole = static_cast<int64_t>(plan.whole.size());
   const auto run_unit = [&](int64_t index, int worker) {

@@ -61,6 +61,12 @@ void run_float(Context& on, const codec::Matrix& w, Rows<const float> x, int64_t
   }
 }
 
+// Each weight is read once, however many rows it meets.
+void count(Profile* profile, const codec::Matrix& w, int64_t rows_of_w, int64_t rows_of_x) {
+  if (profile != nullptr && rows_of_x > 0)
+    profile->count(rows_of_w * static_cast<int64_t>(w.row_bytes), 2 * rows_of_w * w.cols * rows_of_x);
+}
+
 // Rows from `first` on.
 kernels::QuantRows from_row(const kernels::QuantRows& q, int64_t first) {
   const int64_t b = first * q.blocks;
@@ -95,6 +101,7 @@ size_t Context::bytes() const {
 size_t Quantised::bytes() const { return q_.bytes() + d_.bytes() + dsum_.bytes() + sum_.bytes() + sum16_.bytes(); }
 
 kernels::QuantRows Quantised::fill(Context& on, Rows<const float> x) {
+  const Profile::Scope scope(on.profile, Operation::Quantise);
   kernels::QuantRows all{};
   const int64_t blocks = padded_blocks(x.cols), n = x.rows * blocks;
   all.q = q_.reserve(n * kernels::kBlock);
@@ -118,6 +125,7 @@ void linear(Context& on, Rows<const float> x, const std::vector<Product>& produc
   bool quantised = false;
   for (const Product& product : products) {
     check(product, x);
+    count(on.profile, *product.w, product.w->rows, product.y.rows);
     const kernels::Format* format = on.float_compute ? nullptr : kernels::find(on.kernels, product.w->type);
     const int64_t steps = (product.w->rows + kRowStep - 1) / kRowStep;
     const int64_t per_task = std::max<int64_t>(1, steps / (on.team.threads() * kTasksPerThread));
@@ -154,6 +162,7 @@ void linear_rows(Context& on, Rows<const float> x, const codec::Matrix& w, const
   const kernels::Format* format = on.float_compute ? nullptr : kernels::find(on.kernels, w.type);
   const kernels::QuantRows q = format != nullptr ? scratch.fill(on, x) : kernels::QuantRows{};
   const auto total = static_cast<int64_t>(ids.size());
+  count(on.profile, w, total, 1);
   const int64_t per_task = std::max(kRowStep, total / (on.team.threads() * kTasksPerThread));
   on.team.run((total + per_task - 1) / per_task, [&](int64_t task, int worker) {
     const int64_t end = std::min(total, (task + 1) * per_task);

@@ -7,6 +7,7 @@
 
 #include "codec/codec.h"
 #include "core/parallel.h"
+#include "core/profile.h"
 #include "core/tensor.h"
 #include "kernels/api.h"
 
@@ -25,7 +26,8 @@ struct Context {
     Buffer<float> attention;
   };
   std::vector<Scratch> workers;
-  Buffer<float> attention;  // shared by the workers: results of tiles that wait to be merged
+  Buffer<float> attention;     // shared by the workers: results of tiles that wait to be merged
+  Profile* profile = nullptr;  // null: nothing is timed
 
   Context(const kernels::Table& table, const Team& threads, bool floats)
       : kernels(table), team(threads), float_compute(floats), workers(static_cast<size_t>(threads.threads())) {}

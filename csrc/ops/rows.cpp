@@ -22,6 +22,8 @@ void by_row(Context& on, int64_t rows, const Work& work) {
 }  // namespace
 
 void embed(Context& on, const codec::Matrix& table, const int32_t* ids, float scale, Rows<float> x) {
+  const Profile::Scope scope(on.profile, Operation::Embedding);
+  if (on.profile != nullptr) on.profile->count(x.rows * static_cast<int64_t>(table.row_bytes), 0);
   by_row(on, x.rows, [&](int64_t t) {
     if (ids[t] < 0 || ids[t] >= table.rows)
       throw BadArgument(cat("embed: id ", ids[t], " is outside the table's ", table.rows, " rows"));
@@ -31,14 +33,17 @@ void embed(Context& on, const codec::Matrix& table, const int32_t* ids, float sc
 }
 
 void norm(Context& on, Rows<const float> x, const float* w, float eps, Rows<float> y) {
+  const Profile::Scope scope(on.profile, Operation::Norm);
   by_row(on, x.rows, [&](int64_t t) { on.kernels.rms_norm(x.row(t), w, eps, x.cols, y.row(t)); });
 }
 
 void add_norm(Context& on, Rows<const float> h, const float* w, float eps, Rows<float> x) {
+  const Profile::Scope scope(on.profile, Operation::Norm);
   by_row(on, x.rows, [&](int64_t t) { on.kernels.add_rms_norm(h.row(t), w, eps, x.cols, x.row(t)); });
 }
 
 void head_norm(Context& on, Rows<float> x, int64_t channels, const float* w, float eps) {
+  const Profile::Scope scope(on.profile, Operation::Norm);
   by_row(on, x.rows, [&](int64_t t) {
     for (float* head = x.row(t); head < x.row(t) + x.cols; head += channels)
       on.kernels.rms_norm(head, w, eps, channels, head);
@@ -46,6 +51,7 @@ void head_norm(Context& on, Rows<float> x, int64_t channels, const float* w, flo
 }
 
 void gelu_mul(Context& on, Rows<float> gate, Rows<const float> up) {
+  const Profile::Scope scope(on.profile, Operation::Gelu);
   by_row(on, gate.rows, [&](int64_t t) { on.kernels.gelu_mul(gate.row(t), up.row(t), gate.cols, gate.row(t)); });
 }
 
@@ -81,6 +87,7 @@ void log_softmax_at(Context& on, Rows<const float> x, const int32_t* targets, fl
 }
 
 void RopeTable::fill(Context& on, const std::vector<float>& frequencies, const int64_t* positions, int64_t count) {
+  const Profile::Scope scope(on.profile, Operation::Rope);
   half = static_cast<int64_t>(frequencies.size());
   float* c = cos.reserve(count * half);
   float* s = sin.reserve(count * half);
@@ -99,6 +106,7 @@ void RopeTable::fill(Context& on, const std::vector<float>& frequencies, const i
 }
 
 void rope(Context& on, const RopeTable& table, Rows<float> x, int64_t channels) {
+  const Profile::Scope scope(on.profile, Operation::Rope);
   by_row(on, x.rows, [&](int64_t t) {
     const float *cos = table.cos.data() + t * table.half, *sin = table.sin.data() + t * table.half;
     for (float* head = x.row(t); head < x.row(t) + x.cols; head += channels)

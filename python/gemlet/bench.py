@@ -32,11 +32,13 @@ def measure(
     threads: int | str = "auto",
     repeat: int = 5,
     compute: str = "auto",
+    profile: bool = False,
     progress: Callable[[int, int], object] | None = None,
 ) -> dict[str, Any]:
     """Medians of `repeat` samples: reading `prompt` tokens and writing `generate`, with limits before and after each.
 
-    Memory is read after one run of both and before any limit is measured, so that it is the model's alone.
+    Memory is read after one run of both and before any limit is measured, so that it is the model's alone. With
+    `profile`, as many runs again are timed operation by operation (`profiled`).
 
     >>> report = measure("demo", prompt=16, generate=4, repeat=1)
     >>> sorted(report)
@@ -59,7 +61,11 @@ def measure(
             samples["decode"].append(_sample(model, lambda: _decode(model, ids[:8], generate)))
             if progress is not None:
                 progress(i + 1, repeat)
-        return _report(model, prompt, generate, load_s, memory, samples)
+        report = _report(model, prompt, generate, load_s, memory, samples)
+        if profile:
+            runs = {"prefill": lambda: _prefill(model, ids), "decode": lambda: _decode(model, ids[:8], generate)}
+            report["profile"] = {phase: profiled(model, phase, run, repeat) for phase, run in runs.items()}
+        return report
 
 
 def _round_up(tokens: int) -> int:
@@ -81,6 +87,52 @@ def _sample(model: Model, run: Callable[[], float]) -> tuple[float, dict[str, fl
     tok_s = run()
     after = _core.measure_limits(model.threads)
     return tok_s, {name: (before[name] + after[name]) / 2 for name in before}
+
+
+def profiled(model: Model, phase: str, run: Callable[[], object], repeat: int = 1) -> dict[str, Any]:
+    """Where the time of "prefill" or "decode" goes while `run` is run, a mean of `repeat`, beside the machine's limits.
+
+    `limit_fraction` is the least time that an operation's bytes and arithmetic need (whichever `limit`, "read" or
+    "int8", is the longer) over the time it took; null where no such work is counted.
+
+    >>> found = profiled(m, "decode", lambda: m.generate("Once", max_tokens=4))
+    >>> found["tokens"], max(found["operations"], key=lambda part: part["seconds"])["name"]
+    (3, 'head')
+    """
+    before = _core.measure_limits(model.threads)
+    model._engine.profile(True)
+    for _ in range(repeat):
+        run()
+    counted = model._engine.profile(False)[phase]
+    after = _core.measure_limits(model.threads)
+    limits = {name: (before[name] + after[name]) / 2 for name in before}
+    operations = [_operation(part, repeat, limits) for part in counted["parts"]]
+    total = sum(operation["seconds"] for operation in operations)
+    for operation in operations:
+        operation["share"] = operation["seconds"] / total if total else 0.0
+    return {
+        "tokens": round(counted["tokens"] / repeat),
+        "steps": round(counted["steps"] / repeat),
+        "seconds": total,
+        "limits": limits,
+        "operations": sorted(operations, key=lambda operation: -operation["seconds"]),
+    }
+
+
+def _operation(part: tuple[str, int, float, int, int], repeat: int, limits: dict[str, float]) -> dict[str, Any]:
+    name, calls, seconds, moved, executed = part
+    least = {"read": moved / limits["read_gb_s"] / 1e9, "int8": executed / limits["int8_gops"] / 1e9}
+    limit = max(least, key=lambda kind: least[kind])
+    counts = least[limit] > 0 and seconds > 0
+    return {
+        "name": name,
+        "calls": round(calls / repeat),
+        "seconds": seconds / repeat,
+        "gb_s": moved / seconds / 1e9 if counts else None,
+        "gops": executed / seconds / 1e9 if counts else None,
+        "limit": limit if counts else None,
+        "limit_fraction": least[limit] / seconds if counts else None,
+    }
 
 
 def _report(
