@@ -12,10 +12,22 @@ namespace {
 
 constexpr int64_t kRowStep = kernels::kPanelRows;
 constexpr int64_t kTasksPerThread = 16;
+// One token: each task is a stream from memory that starts cold, so there are few, and they are long; but the last one
+// should not keep the other threads waiting.
+constexpr int64_t kStreamsPerThread = 4;
+constexpr int64_t kStreamBytes = 1 << 20;
 
 int64_t padded_blocks(int64_t cols) {
   constexpr int64_t kPad = int64_t{kernels::kBlock} * kernels::kPadBlocks;
   return (cols + kPad - 1) / kPad * kernels::kPadBlocks;
+}
+
+// Steps of kRowStep rows that a task takes.
+int64_t steps_per_task(const codec::Matrix& w, int64_t tokens, int threads) {
+  const int64_t steps = (w.rows + kRowStep - 1) / kRowStep;
+  if (tokens != 1) return std::max<int64_t>(1, steps / (threads * kTasksPerThread));
+  const int64_t most = kStreamBytes / (static_cast<int64_t>(w.row_bytes) * kRowStep);
+  return std::max<int64_t>(1, std::min(most, steps / (threads * kStreamsPerThread)));
 }
 
 // One product with what is needed to run rows [r, r + n) of it.
@@ -128,7 +140,7 @@ void linear(Context& on, Rows<const float> x, const std::vector<Product>& produc
     count(on.profile, *product.w, product.w->rows, product.y.rows);
     const kernels::Format* format = on.float_compute ? nullptr : kernels::find(on.kernels, product.w->type);
     const int64_t steps = (product.w->rows + kRowStep - 1) / kRowStep;
-    const int64_t per_task = std::max<int64_t>(1, steps / (on.team.threads() * kTasksPerThread));
+    const int64_t per_task = steps_per_task(*product.w, product.y.rows, on.team.threads());
     plans.push_back({&product, format, per_task * kRowStep, tasks});
     tasks += (steps + per_task - 1) / per_task;
     quantised = quantised || format != nullptr;
