@@ -13,6 +13,7 @@ void register_machine(pybind11::module_& m);
 void register_constraint(pybind11::module_& m);
 void register_generate(pybind11::module_& m);
 void register_model(pybind11::module_& m);
+void register_prompt(pybind11::module_& m);
 void register_quantize(pybind11::module_& m);
 void register_session(pybind11::module_& m);
 

@@ -11,6 +11,7 @@ PYBIND11_MODULE(_core, m) {
   gemlet::bind::register_machine(m);
   gemlet::bind::register_constraint(m);
   gemlet::bind::register_generate(m);
+  gemlet::bind::register_prompt(m);
   gemlet::bind::register_model(m);
   gemlet::bind::register_quantize(m);
   gemlet::bind::register_session(m);

@@ -68,7 +68,7 @@ Engine::Engine(const std::string& path, const LoadOptions& options)
       scheduler_([this](std::vector<Turn>& turns) { step_together(*this, turns); }) {
   if (options.block < 0) throw BadArgument(cat("block: expected 0 or more tokens, got ", options.block));
   Source source = open_source(path);
-  decoder_ = std::make_shared<const model::Decoder>(source.checkpoint);
+  decoder_ = std::make_shared<const model::Decoder>(source.checkpoint, options.vision_overlay);
   tokenizer_ = tokenizer_of(std::move(source.vocabulary));
   const auto pieces = static_cast<int64_t>(tokenizer_->vocabulary().pieces.size());
   if (pieces > decoder_->config().vocabulary)
@@ -121,6 +121,13 @@ void Engine::check_ids(const std::vector<int32_t>& ids) const {
     throw ContextOverflow(cat("context: ", ids.size(), " tokens do not fit the context of ", context_,
                               "; shorten the text, or load with a larger context (the model's own is ",
                               decoder_->config().context, ")"));
+}
+
+model::Prompt Engine::admitted(model::Prompt prompt) const {
+  check_ids(prompt.ids);
+  prompt.check_spans();
+  prompt.find_blocks(decoder_->config().vision != model::VisionMask::Causal);
+  return prompt;
 }
 
 void Engine::note_scratch() {

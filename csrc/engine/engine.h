@@ -31,6 +31,7 @@ struct LoadOptions {
   std::string draft = "auto";         // auto, lookup, off, or a drafter's file
   std::vector<std::string> drafters;  // files that "auto" tries in turn; none fits: lookup
   int64_t prefix_bytes = 256 << 20;   // keys and values kept of what was read before; 0: none
+  bool vision_overlay = false;        // pictures seen as by VisionMask::Overlay, to compare with who does so
 };
 
 class Engine {
@@ -67,6 +68,8 @@ class Engine {
 
   // Throws BadArgument naming the first id outside the vocabulary, ContextOverflow where they do not fit.
   void check_ids(const std::vector<int32_t>& ids) const;
+  // The same for a prompt's ids, BadArgument for spans that do not fit them; finds what must be run together.
+  model::Prompt admitted(model::Prompt prompt) const;
 
   int64_t cache_bytes() const { return *cache_bytes_; }  // of all pages of keys and values alive
   std::atomic<int64_t> scratch_bytes{0};

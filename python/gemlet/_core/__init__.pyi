@@ -11,6 +11,7 @@ __all__: list[str] = [
     "GenerateOptions",
     "Gguf",
     "Model",
+    "Prompt",
     "Safetensors",
     "Session",
     "Stream",
@@ -119,6 +120,7 @@ class Model:
         prefix_bytes: typing.SupportsInt | typing.SupportsIndex = 268435456,
         draft: str = "auto",
         drafters: collections.abc.Sequence[str] = [],
+        vision_overlay: bool = False,
     ) -> None: ...
     def attention(
         self,
@@ -147,6 +149,25 @@ class Model:
     ) -> numpy.typing.NDArray[numpy.float32]: ...
     @property
     def tokenizer(self) -> Tokenizer: ...
+
+class Prompt:
+    def __init__(
+        self,
+        ids: typing.Any,
+        spans: collections.abc.Sequence[
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex,
+                str,
+                typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+                bytes,
+            ]
+        ],
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def ids(self) -> numpy.typing.NDArray[numpy.int32]: ...
+    @property
+    def spans(self) -> list[typing.Any]: ...
 
 class Safetensors:
     def __init__(self, path: typing.Any) -> None: ...
