@@ -74,6 +74,15 @@ model::Prompt prompt_from(const py::object& prompt, const model::Config& config)
 void register_prompt(py::module_& m) {
   py::class_<PyPrompt>(m, "Prompt", "Token ids, and the soft rows that stand in place of some of them.")
       .def(py::init(&make), py::arg("ids"), py::arg("spans"))
+      .def(
+          "then",
+          [](const PyPrompt& p, const py::object& ids) {
+            PyPrompt longer = p;
+            const std::vector<int32_t> more = ids_from(ids);
+            longer.prompt.ids.insert(longer.prompt.ids.end(), more.begin(), more.end());
+            return longer;
+          },
+          py::arg("ids"))
       .def("__len__", [](const PyPrompt& p) { return p.prompt.size(); })
       .def_property_readonly("ids", [](const PyPrompt& p) { return ids_to(p.prompt.ids); })
       .def_property_readonly("spans", [](const PyPrompt& p) {
