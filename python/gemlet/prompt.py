@@ -181,7 +181,7 @@ class Prompt:
     >>> m.generate(prompt, max_tokens=1, temperature=0).usage.prompt_tokens
     6
     >>> prompt.ids, prompt.spans
-    (array([2, 4906, 236764, 1156, 236764, 1806], dtype=int32), [])
+    (array([     2,   4906, 236764,   1156, 236764,   1806], dtype=int32), [])
     """
 
     def __init__(self, parts: Iterable[Any]) -> None:
