@@ -115,13 +115,14 @@ def local(source: Any, where: str) -> Any:
 def _data(url: str, where: str) -> bytes:
     import base64
     import binascii
-    from urllib.parse import unquote_to_bytes
+    import re
 
     head, comma, body = url.partition(",")
     if not comma:
         raise MediaError(f"{where}: a data URL without a comma, behind which its bytes would be: {_short(url)}")
     if not head.lower().endswith(";base64"):
-        return unquote_to_bytes(body)
+        plain = body.encode("utf-8", "replace")
+        return re.sub(rb"%([0-9A-Fa-f]{2})", lambda code: bytes([int(code[1], 16)]), plain)
     try:
         return base64.b64decode("".join(body.split()), validate=True)
     except (binascii.Error, ValueError) as error:

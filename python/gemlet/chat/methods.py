@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 MAX_TOKENS = 2048
 _MEDIA = ("images", "audio", "video", "image_tokens", "fps")
 _OWN = ("tools", "tool_choice", "think", "preserve_thinking", "stream", *_MEDIA)
-# Kept from being drawn where nothing could follow: a call without tools, the end of a picture that was not begun.
+# Kept from being drawn where nothing could follow: a call without tools, the end of a picture that was not begun. What
+# the model's makers suppress the engine bans by itself; older files do not tell.
 _NEVER = ("<image|>", "<audio|>")
 
 
