@@ -230,6 +230,9 @@ def test_media_need_a_user():
         placed([{"role": "system", "content": "an"}], Given(images=[b"a"]))
     with pytest.raises(TypeError, match="a part of kind 'audio', not 'image'"):
         Given(images=[gemlet.Audio(b"a")]).parts()
+    frames = [np.zeros((2, 2, 3), np.uint8)] * 3
+    assert [name for name, _ in Given(video=frames).parts()] == ["video"]
+    assert [name for name, _ in Given(video=["a.mp4", b"b"]).parts()] == ["video[0]", "video[1]"]
     (part,) = [part for _, part in Given(audio=("talk.mp3", 0, 30)).parts()]
     assert (part.source, part.options) == ("talk.mp3", {"start": 0, "end": 30})
 

@@ -5,6 +5,7 @@ Sources are checked here and encoded by `soft.Senses`; templates see only where 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +25,7 @@ KINDS = {
 }
 DETAIL = {"low": 70, "high": 1120}  # OpenAI's word for how closely to look
 _PART_TYPES = (Image, Video, Audio)
+_WHOLE = (str, bytes, os.PathLike, SoftTokens, Video)  # one video each, in a list of them
 
 
 class Given(NamedTuple):
@@ -41,6 +43,8 @@ class Given(NamedTuple):
         for kind, name, given in (("image", "images", self.images), ("video", "video", self.video),
                                   ("audio", "audio", self.audio)):  # fmt: skip
             several = isinstance(given, list) or (kind == "image" and isinstance(given, tuple))
+            if kind == "video" and several and not all(isinstance(item, _WHOLE) for item in given):
+                several = False  # its frames
             sources = list(given) if several else [] if given is None else [given]
             if kind == "image" and not several and sources:
                 raise TypeError(f"images must be a list of images, not {type(given).__name__}; pass [image]")
