@@ -253,13 +253,14 @@ def test_contents_tell_sources_apart(tmp_path):
             (gemlet.Image, np.zeros((3, 2, 3), np.uint8), {}),
             (gemlet.Image, np.ones((2, 3, 3), np.uint8), {}),
             (gemlet.Video, b"abc", {}),
+            (gemlet.Video, b"abc", {"frames": 8}),
             (gemlet.Audio, b"abc", {}),
             (gemlet.Audio, (np.zeros(5, np.float32), 16000), {}),
             (gemlet.Audio, (np.zeros(5, np.float32), 8000), {}),
             (gemlet.Audio, b"abc", {"start": 1}),
         )
     }
-    assert len(keys) == 9
+    assert len(keys) == 10
     assert None not in keys
     assert gemlet.Image(b"abc").key() == gemlet.Image(tmp_path / "a").key() == gemlet.Image(bytearray(b"abc")).key()
     assert gemlet.Audio(iter([b"abc"])).key() is None  # can be read only once

@@ -26,11 +26,13 @@ class Towers:
     def encode_image(self, source: Any, *, image_tokens: int | str) -> gemlet.SoftTokens:
         self.calls.append(("image", {"image_tokens": image_tokens}))
         if source == b"broken":
-            raise MediaError("no image: its header is cut")
+            raise MediaError("image: no image: its header is cut")
         count = 9 if image_tokens == "auto" else int(image_tokens) // 70 + 2
         return gemlet.SoftTokens(self.rows(source, count), notes=[f"{count} of {image_tokens} tokens"])
 
-    def encode_video(self, source: Any, *, image_tokens: int | str, fps: float = 1.0) -> gemlet.SoftTokens:
+    def encode_video(
+        self, source: Any, *, image_tokens: int | str, fps: float = 1.0, frames: int = 0
+    ) -> gemlet.SoftTokens:
         self.calls.append(("video", {"image_tokens": image_tokens, "fps": fps}))
         frames = [self.rows(source, 3) + i for i in range(int(3 * fps))]
         return gemlet.SoftTokens(frames, "video", times=[30.5 * i / fps for i in range(len(frames))])

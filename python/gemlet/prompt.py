@@ -77,12 +77,23 @@ class Image(_Part):
 class Video(_Part):
     """A video in a prompt: a path, bytes, frames, or `SoftTokens`. Every frame stands behind its time, as 00:07.
 
-    image_tokens: of each frame. options: those of `Model.encode_video`.
+    image_tokens: of each frame. frames: so many, evenly spread (32 if `fps` is not given). fps: so many a second. scenes:
+    spread over what changes in the picture, not over time.
     """
 
     kind = "video"
 
-    def __init__(self, source: Any, *, image_tokens: int | str = 70, **options: Any) -> None:
+    def __init__(
+        self,
+        source: Any,
+        *,
+        image_tokens: int | str = 70,
+        fps: float | None = None,
+        frames: int | None = None,
+        scenes: bool = False,
+    ) -> None:
+        given = {"fps": fps, "frames": frames, "scenes": scenes or None}
+        options = {name: value for name, value in given.items() if value is not None}
         super().__init__(local(source, "Video"), image_tokens=check_budget("Video", image_tokens), **options)
 
 

@@ -141,6 +141,13 @@ class Towers(Protocol):
         """Of one sound."""
 
 
+def _bare(text: str, openings: Sequence[str]) -> str:
+    """A message without the name of what it is about, which the caller knows better."""
+    for opening in openings:
+        text = text.removeprefix(f"{opening}: ")
+    return text
+
+
 class SoftCache:
     """Soft tokens by what they were made of; the least recently used go first. May be used from several threads."""
 
@@ -198,8 +205,7 @@ class Senses:
         try:
             return self.cache.get(part.key(), lambda: self._fitting(encode(source, **part.options), where))
         except MediaError as error:
-            text = str(error)
-            raise MediaError(text if text.startswith(where) else f"{where}: {text}") from None
+            raise MediaError(f"{where}: {_bare(str(error), (where, part.kind))}") from None
 
     def _fitting(self, made: SoftTokens, where: str) -> SoftTokens:
         if made.width != self.width:
