@@ -77,8 +77,8 @@ class Image(_Part):
 class Video(_Part):
     """A video in a prompt: a path, bytes, frames, or `SoftTokens`. Every frame stands behind its time, as 00:07.
 
-    image_tokens: of each frame. frames: so many, evenly spread (32 if `fps` is not given). fps: so many a second. scenes:
-    spread over what changes in the picture, not over time.
+    image_tokens: of each frame. frames: so many, evenly spread (32 if `fps` is not given). fps: so many a second.
+    scenes: spread over what changes in the picture, not over time.
     """
 
     kind = "video"
