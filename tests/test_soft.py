@@ -237,6 +237,18 @@ def test_reuse_never_ends_within_a_picture():
     assert said(model, Mixed(causal.ids[:-1], causal.soft))["cached_tokens"] == 81
 
 
+@pytest.mark.parametrize("name", STORED)
+def test_a_long_answer_does_not_cost_the_next_question_its_picture(name):
+    """Sliding layers have given up what a question behind the picture sees, but a point there was kept."""
+    m = drawn(name, [30, ("image", 40), 5])
+    model = open_model(name)
+    said(model, m, 100)
+    other = Mixed(np.concatenate([m.ids[:71], [9, 8, 7]]).astype(np.int32), m.soft)
+    got = said(model, other)
+    assert got["cached_tokens"] == 71
+    assert same(got, said(open_model(name, prefix_bytes=0), other))
+
+
 def test_a_mark_within_a_picture_is_passed():
     m = drawn(DENSE, [40, ("image", 30), 20])
     plain = said(open_model(DENSE, prefix_bytes=0), m)

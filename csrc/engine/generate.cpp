@@ -43,6 +43,10 @@ GenerateJob::GenerateJob(Engine& engine, model::Prompt prompt, GenerateOptions o
     throw BadArgument("ignore_eos: a constraint decides where the text may end; leave one of the two out");
   if (!std::is_sorted(options_.marks.begin(), options_.marks.end()))
     throw BadArgument("marks: expected ascending lengths");
+  if (!prompt_.spans.empty()) {  // the next question about a picture begins like this one up to the picture's end token
+    const int64_t after = std::min(prompt_.size(), prompt_.spans.back().end() + 1);
+    options_.marks.insert(std::upper_bound(options_.marks.begin(), options_.marks.end(), after), after);
+  }
   sampler_.see_prompt(prompt_.ids.data(), prompt_.ids.size());
   history_ = prompt_.first(prompt_.size());
   if (options_.drafts < -1 || options_.drafts > DraftPace::kMost)
