@@ -271,6 +271,32 @@ def test_a_cancelled_reading_goes_on(name):
     assert same(got, said(open_model(name, prefix_bytes=0), m))
 
 
+@pytest.mark.parametrize("name", STORED)
+def test_whatever_was_read_before(name):
+    """Prompts of few parts in every order, so that they share beginnings of all kinds: never a wrong bit."""
+    rng = np.random.default_rng(5)
+    width = {E2B: 16, DENSE: 20, MOE: 16}[name]
+    pictures = [rng.normal(0, 1.5, (count, width)).astype(np.float32) for count in (3, 30, 30)]
+    model, forgetful = open_model(name, block=24), open_model(name, prefix_bytes=0)
+    reused = 0
+    for _ in range(25):
+        ids: list[int] = []
+        soft = []
+        for part in rng.integers(0, 9, 6):
+            if part < 6:
+                rows = pictures[part % 3]
+                soft.append((len(ids), ("image", "audio")[part // 3], rows))
+                ids += [0] * len(rows)
+            else:
+                ids += [part] * (15 if part == 8 else 2)
+        m = Mixed(np.array([*ids, 9][: len(ids) + int(rng.integers(0, 2)) or 1], np.int32), soft)
+        got = said(model, m, 3)
+        assert same(got, said(forgetful, m, 3))
+        reused += got["cached_tokens"]
+        assert all(got["cached_tokens"] <= at or got["cached_tokens"] >= end for at, end in m.blocks) or name == E2B
+    assert reused > 50
+
+
 # --- sessions ---
 
 
