@@ -24,6 +24,7 @@ void register_testing_cache(pybind11::module_& testing);
 void register_testing_attention(pybind11::module_& m);
 void register_testing_oracle(pybind11::module_& testing);
 void register_testing_drafter(pybind11::module_& testing);
+void register_testing_image(pybind11::module_& testing);
 void register_testing_tokenizer(pybind11::module_& testing);
 void register_testing_sampling(pybind11::module_& testing);
 

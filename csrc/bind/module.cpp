@@ -22,6 +22,7 @@ PYBIND11_MODULE(_core, m) {
   gemlet::bind::register_testing_cache(testing);
   gemlet::bind::register_testing_oracle(testing);
   gemlet::bind::register_testing_drafter(testing);
+  gemlet::bind::register_testing_image(testing);
   gemlet::bind::register_testing_tokenizer(testing);
   gemlet::bind::register_testing_sampling(testing);
 }
