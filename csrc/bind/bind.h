@@ -15,6 +15,7 @@ void register_generate(pybind11::module_& m);
 void register_model(pybind11::module_& m);
 void register_quantize(pybind11::module_& m);
 void register_session(pybind11::module_& m);
+void register_vision(pybind11::module_& m);
 
 // gemlet._core.testing: what the tests reach that users do not.
 void register_testing_codec(pybind11::module_& testing);
