@@ -3,10 +3,10 @@
     python benchmarks/vision.py                       # 280 and 1120 tokens, float32 and bfloat16
     python benchmarks/vision.py --tokens 280 --pairs 3 --dtypes float32 --json vision.json
 
-Writes a random tower itself: 16 layers, width 768, feed-forward 3072, bfloat16 weights in a folder, with a tiny text model.
-The two take turns, and a figure is the median of the pairs' ratios. Also printed: how far the soft tokens are from those of
-the same weights in float32 arithmetic, and the memory that encoding a photograph of 4000 x 3000 takes above the model.
-Needs torch and transformers; only one of the two engines is in memory at a time where `--memory` is asked for.
+Writes a random tower itself: 16 layers, width 768, feed-forward 3072, bfloat16 weights in a folder, with a tiny text
+model. The two take turns, and a figure is the median of the pairs' ratios. Also printed: how far the soft tokens are from
+those of the other, and with --memory what encoding a photograph of 4000 x 3000 takes above the model. Needs torch and
+transformers.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ import numpy as np
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
+import gemlet  # noqa: E402
 import pictures  # noqa: E402
 import vision_models  # noqa: E402
-
-import gemlet  # noqa: E402
 from gemlet._core import testing  # noqa: E402
 
 PHOTO = (3000, 4000)

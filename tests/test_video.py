@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import resource
@@ -99,16 +100,17 @@ def test_what_is_no_film_is_refused_by_name(source: Any, words: str) -> None:
 
 def test_a_film_cut_off_gives_what_is_there_or_an_error() -> None:
     whole = film(numbered(60), kind="matroska")
+    said = []
     for end in range(300, len(whole), len(whole) // 12):
-        try:
-            assert len(list(sample(whole[:end]))) >= 1
-        except MediaError as error:
-            assert str(error).startswith("video: ")
+        with contextlib.suppress(MediaError):
+            said.append(len(list(sample(whole[:end]))))
+    assert all(count >= 1 for count in said)
+    assert max(said) > 8
 
 
 @pytest.mark.parametrize("options", [{"fps": 0}, {"fps": 2000}, {"frames": 0}, {"frames": True}, {"frames": 10**6}])
 def test_impossible_wishes(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="video: (fps|frames) must be a number"):
+    with pytest.raises(ValueError, match=r"video: (fps|frames) must be a number"):
         sample(FILM, **options)
 
 

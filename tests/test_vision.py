@@ -39,7 +39,8 @@ def test_soft_tokens_are_the_reference_s(name: str, kind: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("kind", "dtype", "bound"), [
-    ("folder", "F16", 1e-2), ("folder", "BF16", 2e-2), ("gguf", "F16", 1e-2), ("gguf", "BF16", 2e-2), ("gguf", "Q8_0", 2e-2),
+    ("folder", "F16", 1e-2), ("folder", "BF16", 2e-2), ("gguf", "F16", 1e-2), ("gguf", "BF16", 2e-2),
+    ("gguf", "Q8_0", 2e-2),
 ])  # fmt: skip
 @pytest.mark.parametrize("name", ["e2b", "31b"])
 def test_weights_in_fewer_bits(name: str, kind: str, dtype: str, bound: float, tmp_path: Path) -> None:

@@ -72,8 +72,8 @@ def expect_sight(engine: _core.Model, name: str, where: str) -> None:
     """MediaError for a model that does not see."""
     if _core.vision(engine) is None:
         raise MediaError(
-            f"{where}: the model {name!r} has no part that sees; load one that has (of a GGUF model that part is a file "
-            "of its own beside it, mmproj)"
+            f"{where}: the model {name!r} has no part that sees; load one that has (of a GGUF model that part is a "
+            "file of its own beside it, mmproj)"
         )
 
 
@@ -81,8 +81,8 @@ def _resized(before: tuple[int, ...], after: tuple[int, int], budget: int, token
     if tuple(before) == tuple(after):
         return []
     note = (
-        f"{where}: resized from {before[1]} x {before[0]} to {after[1]} x {after[0]} pixels, {tokens} tokens of a budget "
-        f"of {budget}"
+        f"{where}: resized from {before[1]} x {before[0]} to {after[1]} x {after[0]} pixels, {tokens} tokens of a "
+        f"budget of {budget}"
     )
     if budget < BUDGETS[-1] and after[0] * after[1] * 2 < before[0] * before[1]:
         note += "; small print may be lost, a larger image_tokens shows more"
@@ -111,8 +111,8 @@ class Sight:
     def encode_image(self, source: Any, *, image_tokens: int | str = 280) -> NDArray[np.float32]:
         """Soft tokens (n, D) float32 of one picture, as the decoder receives them; n is at most `image_tokens`.
 
-        source: a path, bytes, a PIL image, or a uint8 array (H, W, 3), (H, W, 4) or (H, W). Other files than arrays need
-        the extra `media`. image_tokens: 70, 140, 280, 560, 1120, or "auto", the least at which the picture is not shrunk.
+        source: a path, bytes, a PIL image, or a uint8 array (H, W, 3), (H, W, 4) or (H, W). All but arrays need the
+        extra `media`. image_tokens: 70, 140, 280, 560, 1120, or "auto", the least at which nothing is shrunk.
 
         >>> m.encode_image(np.zeros((48, 48, 3), np.uint8))
         Traceback (most recent call last):
@@ -132,8 +132,8 @@ class Sight:
     ) -> Iterator[SeenFrame]:
         """Soft tokens of a film's frames, one after the other: (seconds, "mm:ss", tokens (n, D) float32).
 
-        source: a path, bytes, a uint8 array (T, H, W, 3), or pictures. frames: so many, evenly spread (32 if `fps` is not
-        given). fps: so many a second. scenes: spread over what changes, not over time. image_tokens: of each frame.
+        source: a path, bytes, a uint8 array (T, H, W, 3), or pictures. frames: so many, evenly spread (32 if `fps` is
+        not given). fps: so many a second. scenes: spread over what changes, not over time. image_tokens: of each frame.
         progress: called with (frames done, seconds of the film). Memory does not grow with the film's length.
 
         >>> list(m.encode_video([np.zeros((48, 48, 3), np.uint8)]))

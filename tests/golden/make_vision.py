@@ -2,8 +2,8 @@
 
     python tests/golden/make_vision.py
 
-Needs torch 2.13 and transformers 5.23. `weights`, `config` and `write_projector` need numpy and gguf only, so that tests
-make the same models while they run, as a folder's tensors or as a GGUF file.
+Needs torch 2.13 and transformers 5.23. `weights`, `config` and `write_projector` need numpy and gguf only, so that
+tests make the same models while they run, as a folder's tensors or as a GGUF file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pictures  # noqa: E402
 
 @dataclass(frozen=True)
 class Variant:
-    """d width, H heads, C channels a head, F feed-forward, L layers, D the decoder's width; L 0: no encoder, as the 12B."""
+    """d width, H heads, C channels a head, F feed-forward, L layers, D the decoder's width; L 0: no encoder (12B)."""
 
     name: str
     text: str  # the variant of make_gemma4.py that it sees for
@@ -185,7 +185,7 @@ def gguf_tensors(v: Variant, made: dict[str, np.ndarray]) -> dict[str, np.ndarra
 
 def write_projector(v: Variant, path: Path, made: dict[str, np.ndarray] | None = None, dtype: str = "F32",
                     **metadata: str) -> None:  # fmt: skip
-    """An "mmproj" file. dtype: of the layers' matrices and the projection: F32, F16, BF16 or Q8_0 (where rows are whole)."""
+    """An "mmproj" file. dtype: of the large matrices: F32, F16, BF16 or Q8_0 (where rows are whole blocks)."""
     import gguf
 
     writer = gguf.GGUFWriter(path, "clip")
@@ -252,7 +252,7 @@ def transformers_part(v: Variant, made: dict[str, np.ndarray], dtype: str = "flo
             more = max(0, patches - squares.shape[1])
             squares = torch.nn.functional.pad(squares, (0, 0, 0, more))
             places = torch.nn.functional.pad(places, (0, 0, 0, more), value=-1)
-            return join(tower(squares, places).last_hidden_state).float().numpy()
+            return join(tower(squares, places).last_hidden_state.to(kind)).float().numpy()
 
         run = encode
 

@@ -98,7 +98,8 @@ def check_size(width: int, height: int, where: str, limit: int) -> None:
         raise MediaError(f"{where}: it has no pixels ({width} x {height})")
     if width * height > limit:
         raise MediaError(
-            f"{where}: {width} x {height} pixels are more than the limit of {limit}; shrink it, or set GEMLET_MAX_PIXELS"
+            f"{where}: {width} x {height} pixels are more than the limit of {limit}; shrink it, or set "
+            "GEMLET_MAX_PIXELS"
         )
     if max(width, height) > LONGEST * min(width, height):
         raise MediaError(f"{where}: {width} x {height} pixels are no picture; cut it into parts")

@@ -1,4 +1,4 @@
-"""Frames of a film, one at a time: which ones, when, and their pixels. Decoded by PyAV; memory does not grow with length."""
+"""Frames of a film, one at a time: which ones, when, and their pixels. Decoded by PyAV, in constant memory."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def sample(
     """Frames of a film in order, decoded as they are asked for.
 
     source: a path, bytes, a uint8 array (T, H, W, 3), or an iterable of pictures.
-    frames: so many, evenly spread, frame k being number floor(k * total / frames); 32 if `fps` is not given either. A film
-    with fewer gives all. fps: so many a second instead, at most `frames` of them if that is given too.
+    frames: so many, evenly spread, frame k being number floor(k * total / frames); 32 if `fps` is not given either. A
+    film with fewer gives all. fps: so many a second instead, at most `frames` of them if that is given too.
     scenes: the same number, but spread evenly over what changes in the picture instead of over time.
     """
     if fps is not None and not (isinstance(fps, (int, float)) and 0 < fps <= 1000):
