@@ -1,4 +1,4 @@
-"""A whole conversation with an image beside transformers: its processor's ids, its tower's rows, its greedy answer."""
+"""Whole conversations with an image beside transformers: its processor's ids, its tower's rows, its greedy answer."""
 
 from __future__ import annotations
 
@@ -125,9 +125,21 @@ def test_a_question_about_an_image(tmp_path: Path, name: str, image_tokens: int)
         np.testing.assert_array_equal(
             ours.apply_chat_template(QUESTION, **given, think=False), inputs["input_ids"][0].numpy()
         )
-        answer = ours.chat(QUESTION, **given, max_tokens=STEPS, temperature=0, ignore_eos=True, logit_bias=free(ours))
+        asked = {"max_tokens": STEPS, "temperature": 0, "ignore_eos": True, "logit_bias": free(ours)}
+        answer = ours.chat(QUESTION, **given, **asked)
         np.testing.assert_array_equal(answer.token_ids[:clear], expected[:clear])
-        assert answer.usage.image_tokens == len(soft)
+        # And with our own eyes.
+        own = ours.chat(QUESTION, images=[tmp_path / "bill.png"], image_tokens=image_tokens, **asked)
+        np.testing.assert_array_equal(own.token_ids[:clear], expected[:clear])
+        assert own.usage.image_tokens == answer.usage.image_tokens == len(soft)
+        assert own.usage.prompt_tokens == inputs["input_ids"].shape[1]
+        (warning,) = own.warnings
+        assert warning.startswith("images[0]: resized from 211 x 337 to ")
+        assert f"{len(soft)} tokens of a budget of {image_tokens}" in warning
+        again = ours.chat(
+            "And the tea?", images=[(tmp_path / "bill.png").read_bytes()], image_tokens=image_tokens, **asked
+        )
+        assert again.usage.cached_tokens > len(soft)  # the same picture by its content: neither encoded nor read again
 
 
 def free(model: gemlet.Model) -> dict[int, float]:

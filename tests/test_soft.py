@@ -242,6 +242,7 @@ def test_a_long_answer_does_not_cost_the_next_question_its_picture(name):
     """Sliding layers have given up what a question behind the picture sees, but a point there was kept."""
     m = drawn(name, [30, ("image", 40), 5])
     model = open_model(name)
+    said(model, m, 4)  # could still go back there
     said(model, m, 100)
     other = Mixed(np.concatenate([m.ids[:71], [9, 8, 7]]).astype(np.int32), m.soft)
     got = said(model, other)

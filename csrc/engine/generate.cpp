@@ -129,7 +129,7 @@ bool GenerateJob::take(Rows<const float> h, Rows<const float> logits) {
   if (reads()) {
     read_ = cache_.length();
     const bool marked = std::binary_search(options_.marks.begin(), options_.marks.end(), read_);
-    if (marked || !reads()) keep();
+    if (marked || !reads()) keep(marked);
     if (reads()) {
       Event event;
       event.kind = Event::Kind::Prefill;
@@ -191,8 +191,8 @@ const float* GenerateJob::allowed_logits(Rows<const float> h, int64_t row) {
 }
 
 // What is in the cache now, for prompts to come.
-void GenerateJob::keep() {
-  (options_.session ? *options_.session : engine_.prefixes()).add(history_.first(cache_.length()), cache_);
+void GenerateJob::keep(bool marked) {
+  (options_.session ? *options_.session : engine_.prefixes()).add(history_.first(cache_.length()), cache_, marked);
 }
 
 bool GenerateJob::accept(const sampling::Choice& choice) {

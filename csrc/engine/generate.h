@@ -70,7 +70,7 @@ class GenerateJob final : public SequenceJob {
   bool choose(Rows<const float> h, Rows<const float> logits);
   bool accept(const sampling::Choice& choice);  // true: that was the last token
   const float* allowed_logits(Rows<const float> h, int64_t row);
-  void keep();
+  void keep(bool marked = false);
   void push(Event event);
   void end(const std::string& reason);
 

@@ -32,14 +32,15 @@ std::pair<std::shared_ptr<const Snapshot>, int64_t> PrefixCache::find(const mode
   return {kept_.back(), length};
 }
 
-void PrefixCache::add(model::Prompt read, const model::KvCache& kv) {
+void PrefixCache::add(model::Prompt read, const model::KvCache& kv, bool marked) {
   if (budget_ <= 0 || read.size() == 0) return;
   const std::lock_guard<std::mutex> lock(mutex_);
   kept_.remove_if([&](const std::shared_ptr<const Snapshot>& s) {
     const int64_t length = s->read.size();
+    if (s->marked && length < read.size()) return false;
     return length <= read.size() && kv.reaches(length) && model::common_prefix(s->read, read) == length;
   });
-  kept_.push_back(std::make_shared<const Snapshot>(Snapshot{std::move(read), kv}));
+  kept_.push_back(std::make_shared<const Snapshot>(Snapshot{std::move(read), kv, marked}));
   shrink();
 }
 

@@ -18,6 +18,7 @@ namespace gemlet::engine {
 struct Snapshot {
   model::Prompt read;
   model::KvCache kv;
+  bool marked = false;  // others will begin here, and a longer one need not be able to go back so far for ever
 };
 using Snapshots = std::vector<std::shared_ptr<const Snapshot>>;
 
@@ -32,8 +33,8 @@ class PrefixCache {
   // are, at most `most`; null and 0 if none. Positions are the same if their tokens are, or their soft rows.
   std::pair<std::shared_ptr<const Snapshot>, int64_t> find(const model::Prompt& prompt, int64_t most);
   // Keeps what was read, without soft rows, and its cache, which shares its pages. What the new one makes superfluous
-  // goes.
-  void add(model::Prompt read, const model::KvCache& kv);
+  // goes, but for what is marked.
+  void add(model::Prompt read, const model::KvCache& kv, bool marked = false);
   Snapshots all() const;  // least recently used first
   void clear();
   int64_t bytes() const;  // of pages, shared ones once

@@ -302,7 +302,7 @@ std::string load_session(const Engine& engine, PrefixCache& session, const std::
   std::vector<Snapshot> made;
   for (Stored& s : stored) {
     const int64_t length = s.read.size();
-    made.push_back({std::move(s.read), engine.cache_of(length, held(in, s, pages, layer_of))});
+    made.push_back({std::move(s.read), engine.cache_of(length, held(in, s, pages, layer_of)), false});
     if (!continues(made.back().kv)) throw BadFile(cat(in.where(), ": pages that the next token sees are missing"));
   }
   for (Snapshot& s : made) session.add(std::move(s.read), s.kv);

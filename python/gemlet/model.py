@@ -19,6 +19,7 @@ from .generation import GenerationStream
 from .questions import Questions
 from .sessions import Sessions
 from .types import GenerateOptions, check_choice, check_int, check_text, not_available, unknown_option
+from .vision import Sight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -88,7 +89,7 @@ def load(
     return _reload(sources.resolve(path), options)
 
 
-class Model(ChatMethods, Questions, Sessions):
+class Model(ChatMethods, Questions, Sessions, Sight):
     """A model ready to run; made by `gemlet.load`. Several threads may call one model at once.
 
     Pickles as the way it was loaded. Close it with `close()` or a `with` block to give its memory back at once.
@@ -123,6 +124,7 @@ class Model(ChatMethods, Questions, Sessions):
             compute=compute,
             draft=draft,
             drafters=sources.drafters_beside(path) if draft == "auto" else [],
+            projectors=sources.projectors_beside(path),
         )
         self._info = self._live.info()
         self._vocabulary: Vocabulary | None = None  # for grammars, made when first used
@@ -290,10 +292,12 @@ class Model(ChatMethods, Questions, Sessions):
     @property
     def _senses(self) -> Senses:
         from .soft import Senses
+        from .towers import towers_of
 
         with self._vocabulary_lock:
             if self._own_senses is None:
-                self._own_senses = Senses(self.name, int(self._info["width"]), None)
+                towers = towers_of(self._engine, self.name)
+                self._own_senses = Senses(self.name, int(self._info["width"]), towers)
             return self._own_senses
 
     def _ids(self, x: Tokens, name: str = "x") -> NDArray[np.int32] | _core.Prompt:

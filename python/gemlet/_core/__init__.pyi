@@ -22,7 +22,9 @@ __all__: list[str] = [
     "isas",
     "measure_limits",
     "quantize",
+    "see",
     "testing",
+    "vision",
 ]
 __version__: str
 
@@ -120,6 +122,7 @@ class Model:
         prefix_bytes: typing.SupportsInt | typing.SupportsIndex = 268435456,
         draft: str = "auto",
         drafters: collections.abc.Sequence[str] = [],
+        projectors: collections.abc.Sequence[str] = [],
         vision_overlay: bool = False,
     ) -> None: ...
     def attention(
@@ -227,3 +230,9 @@ def quantize(
     threads: typing.SupportsInt | typing.SupportsIndex = 0,
     progress: collections.abc.Callable[..., typing.Any] | None = None,
 ) -> dict[str, typing.Any]: ...
+def see(
+    model: Model,
+    pictures: collections.abc.Sequence[typing.Annotated[numpy.typing.ArrayLike, numpy.uint8]],
+    tokens: typing.SupportsInt | typing.SupportsIndex,
+) -> list[typing.Any]: ...
+def vision(model: Model) -> typing.Any: ...
