@@ -99,6 +99,22 @@ def test_a_session_about_a_picture(model, seen, tmp_path):
     assert seen == [1]
 
 
+def test_closing_lets_go_of_everything(tmp_path):
+    import gc
+    import sys
+
+    from vision_models import variant
+
+    path = write_model(tmp_path / "model.gguf", template=TEMPLATE, per_layer=4)
+    maker("make_vision").write_projector(variant("e2b"), tmp_path / "eyes.gguf")
+    made = gemlet.load(path, context=2048)
+    made.chat("an", images=[picture(1)], image_tokens=70, **OPTIONS)
+    engine = made._engine
+    made.close()
+    gc.collect()
+    assert sys.getrefcount(engine) == 2  # this name and the call
+
+
 def test_frames_stand_behind_their_times(model, seen):
     frames = [picture(i) for i in range(3)]
     answer = model.chat("an", video=frames, **OPTIONS)

@@ -427,7 +427,7 @@ class Model(ChatMethods, Questions, Sessions, Sight):
     def close(self) -> None:
         """Stop what runs and give the memory back; further calls raise. Closing twice is fine."""
         live, self._live = self._live, None
-        self._vocabulary = self._own_senses = None
+        self._vocabulary = self._own_senses = self._format = None  # what else holds the engine, or its memory
         if live is not None:
             live.close()
 
