@@ -119,8 +119,15 @@ void Engine::choose_vision(const std::string& path) {
   const auto take = [&](std::shared_ptr<const model::VisionFile> file) {
     if (file != nullptr) vision_ = std::make_unique<const model::VisionTower>(std::move(file), c.width);
   };
-  if (decoder_->file().format() != std::string("gguf")) return take(model::vision_of_folder(path));
   if (c.architecture != "gemma4") return;
+  if (decoder_->file().format() != std::string("gguf")) {
+    try {
+      return take(model::vision_of_folder(path));
+    } catch (const Error& e) {
+      warnings_.push_back(cat("the folder's part that sees cannot be used, so pictures will be refused: ", e.what()));
+      return;
+    }
+  }
   std::string reason;
   for (const std::string& projector : options_.projectors) {
     try {

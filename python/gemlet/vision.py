@@ -114,9 +114,10 @@ class Sight:
         source: a path, bytes, a PIL image, or a uint8 array (H, W, 3), (H, W, 4) or (H, W). All but arrays need the
         extra `media`. image_tokens: 70, 140, 280, 560, 1120, or "auto", the least at which nothing is shrunk.
 
+        >>> import numpy as np
         >>> m.encode_image(np.zeros((48, 48, 3), np.uint8))
         Traceback (most recent call last):
-        gemlet.errors.MediaError: image: the model 'Gemma 3 270m' has no part that sees; ...
+        gemlet.errors.MediaError: image: the model ... has no part that sees; ...
         """
         return see_image(self._engine, self.name, source, image_tokens)[0]
 
@@ -136,9 +137,9 @@ class Sight:
         not given). fps: so many a second. scenes: spread over what changes, not over time. image_tokens: of each frame.
         progress: called with (frames done, seconds of the film). Memory does not grow with the film's length.
 
-        >>> list(m.encode_video([np.zeros((48, 48, 3), np.uint8)]))
+        >>> m.encode_video("clip.mp4", fps=1)
         Traceback (most recent call last):
-        gemlet.errors.MediaError: video: the model 'Gemma 3 270m' has no part that sees; ...
+        gemlet.errors.MediaError: video: the model ... has no part that sees; ...
         """
         from .media.video import sample
 
