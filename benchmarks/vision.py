@@ -4,9 +4,9 @@
     python benchmarks/vision.py --tokens 280 --pairs 3 --dtypes float32 --json vision.json
 
 Writes a random tower itself: 16 layers, width 768, feed-forward 3072, bfloat16 weights in a folder, with a tiny text
-model. The two take turns, and a figure is the median of the pairs' ratios. Also printed: how far the soft tokens are from
-those of the other, and with --memory what encoding a photograph of 4000 x 3000 takes above the model. Needs torch and
-transformers.
+model. The two take turns, and a figure is the median of the pairs' ratios. Also printed: how far the soft tokens are
+from those of the other, and with --memory what encoding a photograph of 4000 x 3000 takes above the model. Needs torch
+and transformers.
 """
 
 from __future__ import annotations

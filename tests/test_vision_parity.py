@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import gemlet
+import load_tool
 import pictures
 import vision_models
 from gemlet._core import testing
@@ -41,7 +42,7 @@ def test_padding_as_the_processor_does_changes_nothing() -> None:
 @pytest.mark.slow
 def test_eight_bits_cost_at_most_a_hundredth_at_real_size(tmp_path: Path) -> None:
     """E2B's width, heads and layers, random weights in bfloat16, at 70 tokens."""
-    benchmark = __import__("load_tool").script(Path(__file__).resolve().parents[1] / "benchmarks" / "vision.py")
+    benchmark = load_tool.script(Path(__file__).resolve().parents[1] / "benchmarks" / "vision.py")
     maker, v, made = benchmark.tower()
     picture = pictures.gradient(750, 1000) // 2 + pictures.noise(750, 1000) // 2
     resized = testing.resize(picture, *testing.target_size(750, 1000, 70), 2)

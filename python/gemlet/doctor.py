@@ -16,6 +16,7 @@ EXTRAS = {
     "grammar": ("llguidance",),
     "media": ("PIL", "av", "soundfile", "soxr"),
     "hub": ("huggingface_hub",),
+    "media": ("PIL", "av", "soundfile", "soxr"),
     "progress": ("tqdm",),
     "plot": ("matplotlib",),
     "notebook": ("IPython", "nbclient", "nbformat", "ipykernel"),
