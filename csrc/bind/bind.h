@@ -26,5 +26,6 @@ void register_testing_oracle(pybind11::module_& testing);
 void register_testing_drafter(pybind11::module_& testing);
 void register_testing_tokenizer(pybind11::module_& testing);
 void register_testing_sampling(pybind11::module_& testing);
+void register_testing_sound(pybind11::module_& testing);
 
 }  // namespace gemlet::bind

@@ -24,4 +24,5 @@ PYBIND11_MODULE(_core, m) {
   gemlet::bind::register_testing_drafter(testing);
   gemlet::bind::register_testing_tokenizer(testing);
   gemlet::bind::register_testing_sampling(testing);
+  gemlet::bind::register_testing_sound(testing);
 }
