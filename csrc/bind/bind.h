@@ -11,6 +11,7 @@ void register_safetensors(pybind11::module_& m);
 void register_tokenizer(pybind11::module_& m);
 void register_machine(pybind11::module_& m);
 void register_constraint(pybind11::module_& m);
+void register_hearing(pybind11::module_& m);
 void register_generate(pybind11::module_& m);
 void register_model(pybind11::module_& m);
 void register_quantize(pybind11::module_& m);

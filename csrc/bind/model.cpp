@@ -34,11 +34,12 @@ void let_go(const Engine* e) {
 
 std::shared_ptr<Engine> load(const std::string& path, int threads, int64_t context, const std::string& kv_dtype,
                              const std::string& compute, int64_t block, int64_t prefix_bytes, const std::string& draft,
-                             const std::vector<std::string>& drafters) {
+                             const std::vector<std::string>& drafters, const std::vector<std::string>& projectors) {
   const py::gil_scoped_release released;
   engine::LoadOptions options;
   options.threads = threads, options.context = context, options.kv_dtype = kv_dtype, options.compute = compute,
   options.block = block, options.prefix_bytes = prefix_bytes, options.draft = draft, options.drafters = drafters;
+  options.projectors = projectors;
   return {new Engine(path, options), &let_go};
 }
 
@@ -192,7 +193,7 @@ void register_model(py::module_& m) {
       .def(py::init(&load), py::arg("path"), py::arg("threads") = 0, py::arg("context") = 0,
            py::arg("kv_dtype") = "auto", py::arg("compute") = "auto", py::arg("block") = 0,
            py::arg("prefix_bytes") = 256 << 20, py::arg("draft") = "auto",
-           py::arg("drafters") = std::vector<std::string>())
+           py::arg("drafters") = std::vector<std::string>(), py::arg("projectors") = std::vector<std::string>())
       .def("info", &info)
       .def("memory", &memory)
       .def_property_readonly(

@@ -12,6 +12,7 @@ PYBIND11_MODULE(_core, m) {
   gemlet::bind::register_constraint(m);
   gemlet::bind::register_generate(m);
   gemlet::bind::register_model(m);
+  gemlet::bind::register_hearing(m);
   gemlet::bind::register_quantize(m);
   gemlet::bind::register_session(m);
 

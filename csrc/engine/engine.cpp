@@ -2,6 +2,7 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "core/error.h"
 #include "engine/batch.h"
@@ -87,6 +88,7 @@ Engine::Engine(const std::string& path, const LoadOptions& options)
   kv_type_ = choose_kv(options.kv_dtype, decoder_->weights());
   context_ = choose_context(options.context, decoder_->config().context);
   choose_draft();
+  choose_audio(path);
 }
 
 void Engine::choose_draft() {
@@ -109,6 +111,29 @@ void Engine::choose_draft() {
   if (!reason.empty())
     warnings_.push_back(
         cat("a drafter lies beside the model, but cannot be used, so drafts come from the text: ", reason));
+}
+
+// A folder has it among its own tensors; beside a GGUF file lies another one, or the folder that it was made from.
+void Engine::choose_audio(const std::string& path) {
+  const model::Config& c = decoder_->config();
+  const auto take = [&](std::shared_ptr<const model::AudioFile> file) {
+    if (file != nullptr) audio_ = std::make_unique<const model::AudioTower>(std::move(file), c.width);
+  };
+  if (decoder_->file().format() != std::string("gguf")) return take(model::audio_of_folder(path));
+  if (c.architecture != "gemma4") return;
+  std::string reason;
+  for (const std::string& projector : options_.projectors) {
+    try {
+      const bool folder = std::filesystem::is_directory(projector);
+      take(folder ? model::audio_of_folder(projector) : model::open_audio(projector));
+      if (audio_ != nullptr) return;
+    } catch (const Error& e) {
+      if (reason.empty()) reason = e.what();
+    }
+  }
+  if (!reason.empty())
+    warnings_.push_back(
+        cat("a projector lies beside the model, but cannot be used, so sound will be refused: ", reason));
 }
 
 void Engine::check_ids(const std::vector<int32_t>& ids) const {

@@ -11,6 +11,7 @@
 #include "engine/prefix_cache.h"
 #include "engine/scheduler.h"
 #include "engine/speculate.h"
+#include "model/audio_tower.h"
 #include "model/decoder.h"
 #include "ops/ops.h"
 #include "text/tokenizer.h"
@@ -30,7 +31,9 @@ struct LoadOptions {
   std::string compute = "auto";       // auto, float32
   std::string draft = "auto";         // auto, lookup, off, or a drafter's file
   std::vector<std::string> drafters;  // files that "auto" tries in turn; none fits: lookup
-  int64_t prefix_bytes = 256 << 20;   // keys and values kept of what was read before; 0: none
+  std::vector<std::string>
+      projectors;  // files that may hold what sees or hears for this model; the first that fits is taken
+  int64_t prefix_bytes = 256 << 20;  // keys and values kept of what was read before; 0: none
 };
 
 class Engine {
@@ -58,6 +61,7 @@ class Engine {
   Buffer<float>& gathered() { return gathered_; }
   DraftKind draft_kind() const { return draft_kind_; }
   const model::Drafter* drafter() const { return drafter_.get(); }  // null: none
+  const model::AudioTower* audio() const { return audio_.get(); }   // null: the model does not hear
   model::State& draft_state() { return draft_state_; }
   Profile& profile() { return profile_; }
   PrefixCache& prefixes() { return prefixes_; }
@@ -75,6 +79,7 @@ class Engine {
 
  private:
   void choose_draft();
+  void choose_audio(const std::string& path);
   LoadOptions options_;
   std::shared_ptr<const model::Decoder> decoder_;
   std::shared_ptr<const text::Tokenizer> tokenizer_;
@@ -82,6 +87,7 @@ class Engine {
   std::vector<int32_t> end_ids_;
   std::unique_ptr<const model::Drafter> drafter_;
   DraftKind draft_kind_ = DraftKind::Off;
+  std::unique_ptr<const model::AudioTower> audio_;
   std::vector<std::string> warnings_;
   model::KvType kv_type_ = model::KvType::F16;
   int64_t context_ = 0;

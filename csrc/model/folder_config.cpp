@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "model/json_keys.h"
 
 namespace gemlet::model {
 namespace {
@@ -17,68 +18,7 @@ namespace {
 using formats::JsonKind;
 using formats::JsonValue;
 
-constexpr int64_t kMostLayers = 1024, kMostWidth = 1 << 20, kMostHeads = 4096, kMostPositions = int64_t{1} << 30;
-
-// The members of one object, each checked for type and bounds. null counts as missing.
-class Keys {
- public:
-  Keys(const JsonValue& json, std::string where) : json_(json), where_(std::move(where)) {}
-
-  const std::string& where() const { return where_; }
-  const JsonValue* find(const char* name) const {
-    const JsonValue* value = json_.find(name);
-    return value == nullptr || value->is_null() ? nullptr : value;
-  }
-  int64_t integer(const char* name, int64_t least, int64_t most, std::optional<int64_t> otherwise = {}) const {
-    const JsonValue* value = find(name);
-    if (value == nullptr) {
-      if (otherwise) return *otherwise;
-      throw BadFile(cat(where_, ": ", name, ": expected ", least, " to ", most, ", and it is missing"));
-    }
-    const auto number = value->as_int();
-    if (!number || *number < least || *number > most) refuse(name, cat(least, " to ", most), *value);
-    return *number;
-  }
-  double positive(const char* name, double otherwise) const {
-    const JsonValue* value = find(name);
-    if (value == nullptr) return otherwise;
-    const auto number = value->as_number();
-    if (!number || !std::isfinite(*number) || *number <= 0) refuse(name, "a positive number", *value);
-    return *number;
-  }
-  bool flag(const char* name) const {
-    const JsonValue* value = find(name);
-    if (value != nullptr && !value->as_bool()) refuse(name, "true or false", *value);
-    return value != nullptr && *value->as_bool();
-  }
-  std::string text(const char* name, const char* otherwise) const {
-    const JsonValue* value = find(name);
-    if (value != nullptr && !value->as_string()) refuse(name, "a string", *value);
-    return value == nullptr ? otherwise : *value->as_string();
-  }
-  const JsonValue* object(const char* name) const {
-    const JsonValue* value = find(name);
-    if (value != nullptr && value->kind() != JsonKind::Object) refuse(name, "an object", *value);
-    return value;
-  }
-  // A setting that gemlet runs in one way only.
-  void expect_off(const char* name, const char* meaning) const {
-    const JsonValue* value = find(name);
-    if (value == nullptr || value->as_bool() == false) return;
-    unsupported(name, meaning, *value);
-  }
-  [[noreturn]] void refuse(const std::string& name, const std::string& wanted, const JsonValue& got) const {
-    throw BadFile(cat(where_, ": ", name, ": expected ", wanted, ", got ", got.shown()));
-  }
-  [[noreturn]] void unsupported(const std::string& name, const std::string& wanted, const JsonValue& got) const {
-    throw UnsupportedModel(
-        cat(where_, ": ", name, ": expected ", wanted, ", got ", got.shown(), "; gemlet does not run such models"));
-  }
-
- private:
-  const JsonValue& json_;
-  std::string where_;
-};
+using Keys = JsonKeys;
 
 struct Defaults {  // of a class of transformers
   int64_t layers, context, window, per_layer, vocabulary;

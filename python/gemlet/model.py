@@ -16,6 +16,7 @@ from .arrays import as_ids
 from .chat.methods import ChatMethods
 from .errors import GemletError
 from .generation import GenerationStream
+from .hearing import Hearing
 from .questions import Questions
 from .sessions import Sessions
 from .types import GenerateOptions, check_choice, check_int, check_text, not_available, unknown_option
@@ -85,7 +86,7 @@ def load(
     return _reload(sources.resolve(path), options)
 
 
-class Model(ChatMethods, Questions, Sessions):
+class Model(ChatMethods, Questions, Sessions, Hearing):
     """A model ready to run; made by `gemlet.load`. Several threads may call one model at once.
 
     Pickles as the way it was loaded. Close it with `close()` or a `with` block to give its memory back at once.
@@ -120,6 +121,7 @@ class Model(ChatMethods, Questions, Sessions):
             compute=compute,
             draft=draft,
             drafters=sources.drafters_beside(path) if draft == "auto" else [],
+            projectors=sources.projectors_beside(path),
         )
         self._info = self._live.info()
         self._vocabulary: Vocabulary | None = None  # for grammars, made when first used

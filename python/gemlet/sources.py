@@ -92,6 +92,27 @@ def drafters_beside(path: str) -> list[str]:
     return found
 
 
+# The kinds of projectors of Gemma 4, as a file with one says near its start: of what sees, and of what hears.
+_PROJECTORS = (b"gemma4v", b"gemma4uv", b"gemma4a", b"gemma4ua")
+
+
+def projectors_beside(path: str) -> list[str]:
+    """GGUF files beside a GGUF model that say they hold what sees or hears for a Gemma 4. Whose, the engine finds out.
+
+    A folder is its own: its weights may have been written to another file, what sees is read where it was.
+    """
+    if os.path.isdir(path):
+        return [path]
+    found = []
+    for entry in sorted(os.scandir(os.path.dirname(os.path.abspath(path))), key=lambda entry: entry.name):
+        if entry.name.endswith(".gguf") and entry.is_file() and not os.path.samefile(entry.path, path):
+            with open(entry.path, "rb") as file:
+                beginning = file.read(16 * _BEGINNING)  # long descriptions may come first
+            if b"clip" in beginning and any(name in beginning for name in _PROJECTORS):
+                found.append(entry.path)
+    return found
+
+
 def _is_drafter(folder: str) -> bool:
     import json
 

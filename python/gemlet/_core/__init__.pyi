@@ -8,6 +8,7 @@ import numpy.typing
 from . import testing
 
 __all__: list[str] = [
+    "Ear",
     "GenerateOptions",
     "Gguf",
     "Model",
@@ -17,6 +18,7 @@ __all__: list[str] = [
     "Tokenizer",
     "Utf8Stream",
     "cpu",
+    "hearing",
     "isa",
     "isas",
     "measure_limits",
@@ -24,6 +26,12 @@ __all__: list[str] = [
     "testing",
 ]
 __version__: str
+
+class Ear:
+    def __init__(self, model: Model, together: typing.SupportsInt | typing.SupportsIndex = 1) -> None: ...
+    def feed(
+        self, samples: typing.Annotated[numpy.typing.ArrayLike, numpy.float32], last: bool = False
+    ) -> numpy.typing.NDArray[numpy.float32]: ...
 
 class GenerateOptions:
     ignore_eos: bool
@@ -119,6 +127,7 @@ class Model:
         prefix_bytes: typing.SupportsInt | typing.SupportsIndex = 268435456,
         draft: str = "auto",
         drafters: collections.abc.Sequence[str] = [],
+        projectors: collections.abc.Sequence[str] = [],
     ) -> None: ...
     def attention(
         self,
@@ -196,6 +205,7 @@ class Utf8Stream:
     def push(self, data: bytes) -> str: ...
 
 def cpu() -> dict[str, typing.Any]: ...
+def hearing(model: Model) -> typing.Any: ...
 def isa() -> str: ...
 def isas() -> list[str]: ...
 def measure_limits(threads: typing.SupportsInt | typing.SupportsIndex) -> dict[str, typing.Any]: ...
