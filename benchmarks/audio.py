@@ -4,9 +4,9 @@
     python benchmarks/audio.py --seconds 30 --pairs 3 --dtypes float32 --json audio.json
     python benchmarks/audio.py --memory                 # an hour through listen(): memory above the model, by minute
 
-Writes a random tower itself: 12 layers, width 1024, bfloat16 weights in a folder, with a tiny text model. A figure is
-the median of the pairs' ratios. Also printed: how far the soft tokens are from the reference's. Needs torch and
-transformers.
+Writes a random tower itself: 12 layers, width 1024, with a tiny text model; bfloat16 weights in a folder, or, with
+`--weights q8_0`, a projector file. A figure is the median of the pairs' ratios. Also printed: how far the soft tokens
+are from the reference's with the same weights. Needs torch and transformers.
 """
 
 from __future__ import annotations
@@ -50,6 +50,19 @@ def rounded(array: np.ndarray) -> np.ndarray:
     return (((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16) << 16).astype(np.uint32).view(np.float32).reshape(array.shape)
 
 
+def widened(made: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The weights as a Q8_0 projector holds them."""
+    import gguf
+
+    kind = gguf.GGMLQuantizationType.Q8_0
+    for name, array in made.items():
+        if array.ndim == 2 and (name.startswith("audio_tower.layers.") or name.startswith("embed_audio.")):
+            made[name] = gguf.quants.dequantize(gguf.quants.quantize(array, kind), kind)
+        elif array.ndim == 2:
+            made[name] = array.astype(np.float16).astype(np.float32)
+    return made
+
+
 def seconds(call: Any) -> tuple[float, Any]:
     start = time.perf_counter()
     made = call()
@@ -60,14 +73,15 @@ def distance(made: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.linalg.norm(made - wanted) / np.linalg.norm(wanted))
 
 
-def compare(folder: str, length: float, pairs: int, dtypes: list[str], threads: int) -> dict[str, Any]:
+def compare(path: str, length: float, pairs: int, dtypes: list[str], threads: int, weights: str) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(threads)
     maker, v, made = tower()
+    made = widened(made) if weights == "q8_0" else made
     sound = sounds.speech_like(round(16000 * length))
-    figures: dict[str, Any] = {"seconds": length}
-    with gemlet.load(folder, threads=threads) as model:
+    figures: dict[str, Any] = {"seconds": length, "weights": weights}
+    with gemlet.load(path, threads=threads) as model:
         soft = model.encode_audio((sound, 16000))
         for dtype in dtypes:
             run = maker.transformers_part(v, made, dtype=dtype)
@@ -93,14 +107,14 @@ def resident() -> float:
     return (int(values["VmRSS"]) - int(values["RssFile"])) / 1024
 
 
-def memory(folder: str, minutes: int, threads: int) -> dict[str, Any]:
+def memory(path: str, minutes: int, threads: int) -> dict[str, Any]:
     """MiB of own memory above the loaded model, after each minute that went through."""
 
     def blocks() -> Iterator[np.ndarray]:
         for i in range(minutes * 60):
             yield sounds.speech_like(16000, seed=i % 7)
 
-    with gemlet.load(folder, threads=threads) as model:
+    with gemlet.load(path, threads=threads) as model:
         before, above, rows = resident(), [], 0
         for made in model.listen((blocks(), 16000), every=5.0):
             last, rows = rows, rows + len(made)
@@ -109,9 +123,27 @@ def memory(folder: str, minutes: int, threads: int) -> dict[str, Any]:
     return {"above_mib_by_minute": above, "tokens": rows}
 
 
+def written(folder: Path, weights: str) -> str:
+    """The model's path, written if it is not there."""
+    if weights == "bf16":
+        folder /= "e2b-audio"
+        if not (folder / "config.json").exists():
+            _, v, made = tower()
+            audio_models.write_variant(folder, v, made, "BF16")
+        return str(folder)
+    path = folder / "e2b-audio-q8_0" / "model.gguf"
+    if not path.exists():
+        maker, v, made = tower()
+        path.parent.mkdir(parents=True)
+        audio_models.script("make_gemma4").write_gguf(audio_models.folder_models.variant(v.text), path)
+        maker.write_projector(v, path.parent / "mmproj.gguf", made, dtype="Q8_0")
+    return str(path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--weights", choices=("bf16", "q8_0"), default="bf16")
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--threads", type=int, default=2)
@@ -121,15 +153,12 @@ def main() -> None:
     parser.add_argument("--json", help="write the figures here")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(given.folder or scratch) / "e2b-audio"
-        if not (folder / "config.json").exists():
-            _, v, made = tower()
-            audio_models.write_variant(folder, v, made, "BF16")
+        path = written(Path(given.folder or scratch), given.weights)
         if given.memory:
-            figures: Any = memory(str(folder), given.minutes, given.threads)
+            figures: Any = memory(path, given.minutes, given.threads)
             print(json.dumps(figures))
         else:
-            figures = compare(str(folder), given.seconds, given.pairs, given.dtypes, given.threads)
+            figures = compare(path, given.seconds, given.pairs, given.dtypes, given.threads, given.weights)
     if given.json:
         Path(given.json).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
