@@ -59,8 +59,18 @@ std::vector<int64_t> LogitsJob::wanted(int64_t first, int64_t count) {
   return rows;
 }
 
+// Rows that follow one another in h and in out alike are written where they belong, all at once: the head is the
+// widest of all weights, and is unpacked once for all rows of a product.
 void LogitsJob::take(int64_t /*first*/, Rows<const float> h) {
   const int64_t v = engine().decoder().config().vocabulary;
+  bool in_order = !slots_.empty();
+  for (size_t i = 0; i < slots_.size(); ++i)
+    in_order = in_order && slots_[i].first == static_cast<int64_t>(i) &&
+               slots_[i].second == slots_[0].second + slots_[i].first;
+  if (in_order) {
+    engine().decoder().head(engine().on(), h, {out_ + slots_[0].second * v, h.rows, v, v}, engine().state());
+    return;
+  }
   for (int64_t r = 0; r < h.rows; r += kHeadRows) {
     const int64_t n = std::min(kHeadRows, h.rows - r);
     const Rows<float> logits = engine().logits().rows(n, v);

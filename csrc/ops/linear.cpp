@@ -12,10 +12,25 @@ namespace {
 
 constexpr int64_t kRowStep = kernels::kPanelRows;
 constexpr int64_t kTasksPerThread = 16;
+// Several panels share a few tokens before the next come: tokens are read from the second-level cache, and each row of
+// the output is written in longer pieces.
+constexpr int64_t kPanelsBytes = 128 << 10, kPanelsAtOnce = 4, kTokensAtOnce = 64;
+// One token: each task is a stream from memory that starts cold, so there are few, and they are long; but the last one
+// should not keep the other threads waiting.
+constexpr int64_t kStreamsPerThread = 4;
+constexpr int64_t kStreamBytes = 1 << 20;
 
 int64_t padded_blocks(int64_t cols) {
   constexpr int64_t kPad = int64_t{kernels::kBlock} * kernels::kPadBlocks;
   return (cols + kPad - 1) / kPad * kernels::kPadBlocks;
+}
+
+// Steps of kRowStep rows that a task takes.
+int64_t steps_per_task(const codec::Matrix& w, int64_t tokens, int threads) {
+  const int64_t steps = (w.rows + kRowStep - 1) / kRowStep;
+  if (tokens != 1) return std::max<int64_t>(1, steps / (threads * kTasksPerThread));
+  const int64_t most = kStreamBytes / (static_cast<int64_t>(w.row_bytes) * kRowStep);
+  return std::max<int64_t>(1, std::min(most, steps / (threads * kStreamsPerThread)));
 }
 
 // One product with what is needed to run rows [r, r + n) of it.
@@ -73,20 +88,36 @@ kernels::QuantRows from_row(const kernels::QuantRows& q, int64_t first) {
   return {q.q + b * kernels::kBlock, q.d + b, q.sum + b, q.sum16 + b * 2, q.dsum + b, q.blocks};
 }
 
+// Panels of `step` rows side by side, as many as leave the second-level cache room for the tokens that share them.
+int64_t panels_at_once(int64_t room) {
+  return std::clamp<int64_t>(kPanelsBytes / (room * kernels::kBlock * kernels::kPanelRows), 1, kPanelsAtOnce);
+}
+
 void run_panels(Context& on, const Plan& plan, const kernels::QuantRows& q, int64_t tokens, int64_t r, int64_t n,
                 int worker) {
   const codec::Matrix& w = *plan.product->w;
-  const int64_t blocks = w.cols / kernels::kBlock, room = padded_blocks(w.cols);
+  const Rows<float>& y = plan.product->y;
+  const int64_t blocks = w.cols / kernels::kBlock, room = padded_blocks(w.cols), most = panels_at_once(room);
   const kernels::Format& f = *plan.format;
   Context::Scratch& scratch = on.workers[static_cast<size_t>(worker)];
-  kernels::Panel panel{};
-  panel.q = scratch.panel_bytes.reserve(room * kernels::kBlock * kernels::kPanelRows);
-  panel.scale = scratch.floats.reserve(room * kernels::kPanelRows * (f.scales + (f.has_min ? 1 : 0)));
-  panel.min = panel.scale + room * kernels::kPanelRows * f.scales;
-  for (int64_t done = 0; done < n; done += kRowStep) {
-    const int64_t rows = std::min(kRowStep, n - done);
-    f.unpack(w.row(r + done), w.row_bytes, rows, blocks, panel);
-    f.gemm(panel, rows, blocks, q, tokens, plan.product->y.data + r + done, plan.product->y.stride);
+  const int64_t bytes = room * kernels::kBlock * kernels::kPanelRows, scales = room * kernels::kPanelRows * f.scales;
+  const int64_t floats = scales + (f.has_min ? room * kernels::kPanelRows : 0);
+  uint8_t* const panel_bytes = scratch.panel_bytes.reserve(bytes * most);
+  float* const panel_floats = scratch.floats.reserve(floats * most);
+  const auto panel = [&](int64_t i) {
+    float* scale = panel_floats + i * floats;
+    return kernels::Panel{panel_bytes + i * bytes, scale, scale + scales};
+  };
+  for (int64_t done = 0; done < n; done += kRowStep * most) {
+    const auto rows = [&](int64_t i) { return std::min(kRowStep, n - done - i * kRowStep); };
+    const int64_t count = std::min(most, (n - done + kRowStep - 1) / kRowStep);
+    for (int64_t i = 0; i < count; ++i)
+      f.unpack(w.row(r + done + i * kRowStep), w.row_bytes, rows(i), blocks, panel(i));
+    const int64_t chunk = count > 1 ? kTokensAtOnce : tokens;
+    for (int64_t t = 0; t < tokens; t += chunk)
+      for (int64_t i = 0; i < count; ++i)
+        f.gemm(panel(i), rows(i), blocks, from_row(q, t), std::min(chunk, tokens - t),
+               y.row(t) + r + done + i * kRowStep, y.stride);
   }
 }
 
@@ -128,7 +159,7 @@ void linear(Context& on, Rows<const float> x, const std::vector<Product>& produc
     count(on.profile, *product.w, product.w->rows, product.y.rows);
     const kernels::Format* format = on.float_compute ? nullptr : kernels::find(on.kernels, product.w->type);
     const int64_t steps = (product.w->rows + kRowStep - 1) / kRowStep;
-    const int64_t per_task = std::max<int64_t>(1, steps / (on.team.threads() * kTasksPerThread));
+    const int64_t per_task = steps_per_task(*product.w, product.y.rows, on.team.threads());
     plans.push_back({&product, format, per_task * kRowStep, tasks});
     tasks += (steps + per_task - 1) / per_task;
     quantised = quantised || format != nullptr;
