@@ -51,6 +51,25 @@ def test_pieces_give_the_same_bits(name: str, seconds: float, tmp_path: Path) ->
         assert np.array_equal(np.concatenate(parts), whole)
 
 
+def own_memory() -> int:
+    """KiB of this process that no file lies behind."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+
+def test_memory_does_not_grow_with_the_sound(tmp_path: Path) -> None:
+    minute = [sounds.speech_like(16000, seed=i) for i in range(60)]
+    blocks = (block for _ in range(6) for block in minute)
+    with gemlet.load(audio_models.write_folder(tmp_path / "m", "e2b"), threads=2) as model:
+        used, rows = [], 0
+        for made in model.listen((blocks, 16000), every=2.0):
+            rows += len(made)
+            used.append((rows, own_memory()))
+    assert rows == 9000
+    after_one = max(kib for n, kib in used if n <= 1500)
+    assert max(kib for _, kib in used) < after_one + 2048
+
+
 @pytest.mark.parametrize(("kind", "dtype", "bound"), [
     ("folder", "F16", 1e-2), ("folder", "BF16", 2e-2), ("gguf", "F16", 1e-2), ("gguf", "BF16", 2e-2),
     ("gguf", "Q8_0", 4e-2),

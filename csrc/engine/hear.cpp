@@ -30,8 +30,8 @@ Ear::Ear(Engine& engine, int64_t together)
       mel_(tables()),
       pass_(model::audio_pass(*engine.audio(), engine.on())) {}
 
-void Ear::listen(const float* samples, int64_t count, bool last) {
-  if (config_.encoder) return mel_.feed(samples, count, frames_);
+void Ear::listen(const Team& team, const float* samples, int64_t count, bool last) {
+  if (config_.encoder) return mel_.feed(team, samples, count, frames_);
   samples_.insert(samples_.end(), samples, samples + count);
   const auto size = static_cast<int64_t>(samples_.size());
   if (last && size % config_.frame != 0)  // the last frame is filled with silence
@@ -62,7 +62,7 @@ bool HearJob::advance() {
   const int64_t count = std::min(left_, kPieceSeconds * media::kSoundRate);
   left_ -= count;
   const bool end = last_ && left_ == 0;
-  ear_->listen(samples_, count, end);
+  ear_->listen(engine_.on().team, samples_, count, end);
   samples_ += count;
   const int64_t frames_a_token = ear_->config_.encoder ? 4 : 1;
   if (!end && ear_->frames_waiting() < ear_->together_ * frames_a_token) return false;

@@ -21,7 +21,7 @@ class Ear {
  private:
   friend class HearJob;
   int64_t frames_waiting() const { return static_cast<int64_t>(frames_.size()) / config_.frame; }
-  void listen(const float* samples, int64_t count, bool last);
+  void listen(const Team& team, const float* samples, int64_t count, bool last);
 
   const model::AudioConfig& config_;
   int64_t together_;

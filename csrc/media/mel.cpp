@@ -88,14 +88,19 @@ void LogMel::frame(const float* samples, float* bands) const {
   }
 }
 
-void MelStream::feed(const float* samples, int64_t count, std::vector<float>& frames) {
+void MelStream::feed(const Team& team, const float* samples, int64_t count, std::vector<float>& frames) {
+  constexpr int64_t kFramesPerTask = 16;
   waiting_.insert(waiting_.end(), samples, samples + count);
-  int64_t at = 0;
-  for (const auto size = static_cast<int64_t>(waiting_.size()); at + kMelWindow < size; at += kMelHop) {
-    frames.resize(frames.size() + kMelBands);
-    mel_.frame(waiting_.data() + at, frames.data() + frames.size() - kMelBands);
-  }
-  waiting_.erase(waiting_.begin(), waiting_.begin() + at);
+  const auto size = static_cast<int64_t>(waiting_.size());
+  const int64_t whole = size > kMelWindow ? (size - kMelWindow - 1) / kMelHop + 1 : 0;
+  const size_t before = frames.size();
+  frames.resize(before + static_cast<size_t>(whole * kMelBands));
+  team.run((whole + kFramesPerTask - 1) / kFramesPerTask, [&](int64_t task, int) {
+    const int64_t end = std::min(whole, (task + 1) * kFramesPerTask);
+    for (int64_t i = task * kFramesPerTask; i < end; ++i)
+      mel_.frame(waiting_.data() + i * kMelHop, frames.data() + before + static_cast<size_t>(i * kMelBands));
+  });
+  waiting_.erase(waiting_.begin(), waiting_.begin() + whole * kMelHop);
 }
 
 }  // namespace gemlet::media

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/parallel.h"
+
 namespace gemlet::media {
 
 inline constexpr int64_t kSoundRate = 16000;  // samples a second
@@ -41,7 +43,7 @@ class MelStream {
  public:
   explicit MelStream(const LogMel& mel) : mel_(mel), waiting_(kMelHop, 0.0F) {}
   // Appends to frames (n, 128) those that the samples complete.
-  void feed(const float* samples, int64_t count, std::vector<float>& frames);
+  void feed(const Team& team, const float* samples, int64_t count, std::vector<float>& frames);
 
  private:
   const LogMel& mel_;
