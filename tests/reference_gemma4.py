@@ -1,12 +1,14 @@
 """Gemma 4's text decoder in plain numpy float64, from a GGUF file: the oracle of the engine's tests. Slow and clear.
 
-Letters: T tokens, D width, H heads, K key heads, C channels a head, F feed-forward, L layers, V vocabulary, P per-layer
+Letters: T tokens or soft rows,
+D width, H heads, K key heads, C channels a head, F feed-forward, L layers, V vocabulary, P per-layer
 width, E experts. It owns the arithmetic only; it has no cache, no batch and no tokeniser. tests/test_reference4.py
 holds it against transformers. Comments that begin with "Pitfall" tell where an engine goes wrong without an error.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
+Soft = Sequence[tuple[int, str, ArrayLike]]  # where it begins, "image", "video" or "audio", its rows (n, D)
 
 
 def rms(x: Array, eps: float) -> Array:
@@ -73,6 +76,10 @@ class Gemma4:
     base_sliding: float
     softcap: float
     w: dict[str, Array]
+    # Whom a picture's rows see beside all before them. "causal": nobody. "sliding": in sliding layers those behind them
+    # in the same picture, and nobody before the window. "overlay": in every layer all of the same picture.
+    vision: str = "causal"
+    block: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))  # (T,) which picture, -1: none
     # What the last run chose: layer -> (experts (T, used), best first; their weights (T, used)).
     routes: dict[int, tuple[NDArray[np.int64], Array]] = field(default_factory=dict)
 
@@ -110,6 +117,8 @@ class Gemma4:
             # Pitfall: absent means 30 in a GGUF file, but none in config.json; 0 means none.
             softcap=key("final_logit_softcapping", 30.0),
             w=tensors,
+            # Pitfall: no key tells. The models with per-layer embeddings (E2B, E4B) see pictures as they see text.
+            vision="sliding" if key("embedding_length_per_layer_input", 0) == 0 else "causal",
         )
 
     def norm(self, name: str, x: Array) -> Array:
@@ -152,17 +161,29 @@ class Gemma4:
         T, C, K = len(x), self.C[layer], self.K[layer]
         q = self.norm(f"blk.{layer}.attn_q_norm", (x @ self.w[f"blk.{layer}.attn_q.weight"].T).reshape(T, self.H, C))
         q = rope(q, self.frequencies(layer))
-        at = np.arange(T)
-        distance = at[:, None] - at[None, :]  # (query, key)
-        hidden = distance < 0
-        if self.sliding[layer]:
-            hidden |= distance >= self.window  # exactly `window` keys, the query's own included
+        hidden = ~self.seen(layer, T)
         heads = np.empty((T, self.H, C))
         for h in range(self.H):
             shared = h // (self.H // K)
             scores = q[:, h] @ k[:, shared].T * self.scale(layer)
             heads[:, h] = softmax(np.where(hidden, -np.inf, scores)) @ v[:, shared]
         return heads.reshape(T, -1) @ self.w[f"blk.{layer}.attn_output.weight"].T  # H * C need not be D
+
+    def seen(self, layer: int, T: int) -> NDArray[np.bool_]:
+        """(query, key), T each.
+
+        Pitfall: "sliding" has no bound forwards, and full layers stay causal; "overlay" beats the window.
+        """
+        at = np.arange(T)
+        distance = at[:, None] - at[None, :]
+        before = distance >= 0
+        near = distance < self.window  # exactly `window` keys, the query's own included
+        same = np.zeros((T, T), bool)
+        if self.vision != "causal" and len(self.block):
+            same = (self.block[:, None] == self.block[None, :]) & (self.block >= 0)
+        if not self.sliding[layer]:
+            return before | same if self.vision == "overlay" else before
+        return (before & near) | same if self.vision == "overlay" else (before | same) & near
 
     # --- feed-forward ---
 
@@ -231,10 +252,21 @@ class Gemma4:
 
     # --- the whole ---
 
-    def hidden(self, ids: ArrayLike) -> Array:
-        """ids (T,) -> (L + 1, T, D): the state after each layer, then after the last norm."""
-        ids = np.asarray(ids, np.int64)
+    def hidden(self, ids: ArrayLike, soft: Soft = ()) -> Array:
+        """ids (T,) -> (L + 1, T, D): the state after each layer, then after the last norm.
+
+        soft: rows that stand in place of ids. Pitfall: they are not scaled; their per-layer row is padding's, id 0.
+        Pictures without a token between them see each other; a sound never looks ahead.
+        """
+        ids = np.array(ids, np.int64)
+        picture = np.zeros(len(ids), bool)
+        for begin, kind, rows in soft:
+            ids[begin : begin + len(np.asarray(rows))] = 0
+            picture[begin : begin + len(np.asarray(rows))] = kind != "audio"
+        self.block = np.where(picture, np.cumsum(~picture), -1)
         x = self.w["token_embd.weight"][ids] * np.sqrt(self.D)
+        for begin, _, rows in soft:
+            x[begin : begin + len(np.asarray(rows))] = rows
         parts = self.per_layer(ids, x) if self.P else None
         states: list[Array] = []
         kept: list[tuple[Array, Array]] = []
@@ -253,10 +285,10 @@ class Gemma4:
             states.append(x)
         return np.stack([*states, self.norm("output_norm", x)])
 
-    def logits(self, ids: ArrayLike) -> Array:
+    def logits(self, ids: ArrayLike, soft: Soft = ()) -> Array:
         """ids (T,) -> (T, V), capped."""
         head = self.w.get("output.weight", self.w["token_embd.weight"])  # the embedding's sqrt(D) is not in the head
-        raw = self.hidden(ids)[-1] @ head.T
+        raw = (self.hidden(ids, soft) if len(soft) else self.hidden(ids))[-1] @ head.T
         return self.softcap * np.tanh(raw / self.softcap) if self.softcap else raw
 
     def greedy(self, ids: ArrayLike, count: int) -> list[int]:

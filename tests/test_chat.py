@@ -202,9 +202,10 @@ def test_limits_and_options_reach_the_engine(g4, monkeypatch):
     [
         ({"temprature": 1}, TypeError, "chat: no option 'temprature'; did you mean 'temperature'?"),
         ({"tool": []}, TypeError, "did you mean 'tools'?"),
-        ({"images": ["a.png"]}, ValueError, r"chat: images=\['a.png'\] is not available"),
-        ({"audio": "a.wav"}, ValueError, "chat: audio='a.wav' is not available"),
-        ({"video": b""}, ValueError, "chat: video=b'' is not available"),
+        ({"images": ["a.png"]}, gemlet.MediaError, r"^images\[0\]: the model 'gemma4_chat' has no part for images"),
+        ({"audio": "a.wav"}, gemlet.MediaError, "^audio: the model 'gemma4_chat' has no part for sound"),
+        ({"video": b""}, gemlet.MediaError, "^video: the model 'gemma4_chat' has no part for videos"),
+        ({"images": "a.png"}, TypeError, r"images must be a list of images, not str; pass \[image\]"),
         ({"n": 2}, ValueError, "chat: the option 'n' is not available"),
         ({"temperature": -1}, ValueError, "temperature must be"),
         ({"logit_bias": {10**6: 1}}, ValueError, "logit_bias has token id 1000000"),

@@ -46,8 +46,8 @@ CALLS = model(None, tool_calls=[call("f", "{}", "1")])
         ([user("a\ud800")], ValueError, r"messages\[0\].content has a lone surrogate at 1"),
         (
             [user("x"), user([{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": "x.png"}}])],
-            ValueError,
-            r"chat: messages\[1\].content\[1\].type='image_url' is not available in this version",
+            gemlet.MediaError,
+            r"messages\[1\].content\[1\].image_url.url must be a data: URL, for nothing is fetched; a local file is",
         ),
         ([{**user("x"), "tool_calls": [call("f", {})]}], ValueError, "only an assistant message can have tool_calls"),
         ([model("", tool_calls="f")], TypeError, r"messages\[0\].tool_calls must be a list of calls, not str"),

@@ -393,3 +393,18 @@ def test_what_the_model_says_of_itself(tmp_path: Path) -> None:
     assert _core.Model(str(snapshot)).info()["chat_template"] == "{{ older }}"
     (snapshot / "chat_template.jinja").write_text("{{ messages }}")
     assert _core.Model(str(snapshot)).info()["chat_template"] == "{{ messages }}"
+
+
+def test_suppressed_ids_are_never_drawn(tmp_path: Path) -> None:
+    """By the engine, so in `generate` as in `chat`; a bias of one's own has the last word."""
+    ids = ids_for(E2B)
+    with gemlet.load(write(tmp_path / "free", E2B)) as model:
+        free = model.generate(ids, max_tokens=6, temperature=0, ignore_eos=True).token_ids.tolist()
+    folder = with_generation(write(tmp_path / "held", E2B), suppress_tokens=free)
+    with gemlet.load(folder) as model:
+        held = model.generate(ids, max_tokens=30, temperature=0, ignore_eos=True)
+        assert not set(free) & set(held.token_ids.tolist())
+        drawn = model.generate(ids, max_tokens=30, temperature=2, seed=1, ignore_eos=True)
+        assert not set(free) & set(drawn.token_ids.tolist())
+        own = model.generate(ids, max_tokens=6, temperature=0, ignore_eos=True, logit_bias=dict.fromkeys(free, 0.0))
+        assert own.token_ids.tolist() == free

@@ -63,6 +63,7 @@ def test_pickle_and_json():
     assert plain["token_ids"] == [0, 1, 2, 3, 4]
     draft = {"kind": "off", "drafted": 0, "accepted": 0, "rate": 0.0}
     counts = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "cached_tokens": 2}
+    counts |= {"image_tokens": 0, "audio_tokens": 0}
     assert plain["usage"] == {**counts, "draft": draft}
     assert plain["logprobs"][0]["top"][0] == {"id": 3, "text": "x", "logprob": -0.5}
     assert plain["seed"] == 7

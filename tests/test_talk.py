@@ -69,7 +69,8 @@ def test_a_saved_conversation_goes_on(m, tmp_path):
     again = m.load_session(tmp_path / "talk.gls")
     assert [message["role"] for message in again.messages] == ["system", "user", "assistant"]
     got = again.chat("And back.", **OPTIONS)
-    assert (got.text, got.usage) == (expected.text, expected.usage)
+    assert got.text == expected.text
+    assert got.usage._replace(draft=expected.usage.draft) == expected.usage  # how much was guessed, the clock decides
     with pytest.raises(ModelNotFound):
         m.load_session(tmp_path / "none.gls")
 

@@ -14,8 +14,10 @@ void register_constraint(pybind11::module_& m);
 void register_hearing(pybind11::module_& m);
 void register_generate(pybind11::module_& m);
 void register_model(pybind11::module_& m);
+void register_prompt(pybind11::module_& m);
 void register_quantize(pybind11::module_& m);
 void register_session(pybind11::module_& m);
+void register_vision(pybind11::module_& m);
 
 // gemlet._core.testing: what the tests reach that users do not.
 void register_testing_codec(pybind11::module_& testing);
@@ -25,6 +27,7 @@ void register_testing_cache(pybind11::module_& testing);
 void register_testing_attention(pybind11::module_& m);
 void register_testing_oracle(pybind11::module_& testing);
 void register_testing_drafter(pybind11::module_& testing);
+void register_testing_image(pybind11::module_& testing);
 void register_testing_tokenizer(pybind11::module_& testing);
 void register_testing_sampling(pybind11::module_& testing);
 void register_testing_sound(pybind11::module_& testing);

@@ -5,9 +5,9 @@
 #include "bind/array.h"
 #include "bind/bind.h"
 #include "bind/constraint.h"
+#include "bind/prompt.h"
 #include "bind/session.h"
 #include "bind/stream.h"
-#include "bind/token_ids.h"
 #include "bind/wait.h"
 #include "core/error.h"
 #include "engine/evaluate.h"
@@ -34,12 +34,13 @@ void let_go(const Engine* e) {
 
 std::shared_ptr<Engine> load(const std::string& path, int threads, int64_t context, const std::string& kv_dtype,
                              const std::string& compute, int64_t block, int64_t prefix_bytes, const std::string& draft,
-                             const std::vector<std::string>& drafters, const std::vector<std::string>& projectors) {
+                             const std::vector<std::string>& drafters, const std::vector<std::string>& projectors,
+                             bool vision_overlay) {
   const py::gil_scoped_release released;
   engine::LoadOptions options;
   options.threads = threads, options.context = context, options.kv_dtype = kv_dtype, options.compute = compute,
-  options.block = block, options.prefix_bytes = prefix_bytes, options.draft = draft, options.drafters = drafters;
-  options.projectors = projectors;
+  options.block = block, options.prefix_bytes = prefix_bytes, options.draft = draft, options.drafters = drafters,
+  options.projectors = projectors, options.vision_overlay = vision_overlay;
   return {new Engine(path, options), &let_go};
 }
 
@@ -94,32 +95,32 @@ void run(const std::shared_ptr<Engine>& e, const std::shared_ptr<engine::Job>& j
 
 py::array_t<float> logits(const std::shared_ptr<Engine>& e, const py::object& ids,
                           const std::optional<In<int64_t>>& positions) {
-  std::vector<int32_t> tokens = ids_from(ids);
+  model::Prompt prompt = prompt_from(ids, e->decoder().config());
   std::vector<int64_t> wanted;
   if (positions) {
     expect_dims(*positions, 1, "positions");
     wanted.assign(positions->data(), positions->data() + positions->size());
   } else {
-    for (size_t i = 0; i < tokens.size(); ++i) wanted.push_back(static_cast<int64_t>(i));
+    for (size_t i = 0; i < prompt.ids.size(); ++i) wanted.push_back(static_cast<int64_t>(i));
   }
   py::array_t<float> y = out<float>({static_cast<int64_t>(wanted.size()), e->decoder().config().vocabulary});
-  run(e, std::make_shared<engine::LogitsJob>(*e, std::move(tokens), std::move(wanted), y.mutable_data()));
+  run(e, std::make_shared<engine::LogitsJob>(*e, std::move(prompt), std::move(wanted), y.mutable_data()));
   return y;
 }
 
 py::array_t<float> hidden(const std::shared_ptr<Engine>& e, const py::object& ids, const std::vector<int64_t>& layers) {
-  std::vector<int32_t> tokens = ids_from(ids);
+  model::Prompt prompt = prompt_from(ids, e->decoder().config());
   py::array_t<float> y = out<float>(
-      {static_cast<int64_t>(layers.size()), static_cast<int64_t>(tokens.size()), e->decoder().config().width});
-  run(e, std::make_shared<engine::HiddenJob>(*e, std::move(tokens), layers, y.mutable_data()));
+      {static_cast<int64_t>(layers.size()), static_cast<int64_t>(prompt.ids.size()), e->decoder().config().width});
+  run(e, std::make_shared<engine::HiddenJob>(*e, std::move(prompt), layers, y.mutable_data()));
   return y;
 }
 
 py::array_t<float> score(const std::shared_ptr<Engine>& e, const py::object& ids, int64_t first) {
-  std::vector<int32_t> tokens = ids_from(ids);
-  const auto total = static_cast<int64_t>(tokens.size());
+  model::Prompt prompt = prompt_from(ids, e->decoder().config());
+  const auto total = static_cast<int64_t>(prompt.ids.size());
   py::array_t<float> y = out<float>({std::max<int64_t>(0, total - std::max<int64_t>(first, 0))});
-  run(e, std::make_shared<engine::ScoreJob>(*e, std::move(tokens), first, y.mutable_data()));
+  run(e, std::make_shared<engine::ScoreJob>(*e, std::move(prompt), first, y.mutable_data()));
   return y;
 }
 
@@ -132,30 +133,30 @@ std::unique_ptr<Stream> generate(const std::shared_ptr<Engine>& e, const py::obj
     if (given.engine != e) throw BadArgument("session: it belongs to another model");
     options.session = given.read;
   }
-  auto job = std::make_shared<engine::GenerateJob>(*e, ids_from(ids), std::move(options));
+  auto job = std::make_shared<engine::GenerateJob>(*e, prompt_from(ids, e->decoder().config()), std::move(options));
   e->scheduler().submit(job);
   return std::make_unique<Stream>(e, std::move(job));
 }
 
 // (L, T, k) expert ids, and their weights.
 py::tuple routing(const std::shared_ptr<Engine>& e, const py::object& ids) {
-  std::vector<int32_t> tokens = ids_from(ids);
+  model::Prompt prompt = prompt_from(ids, e->decoder().config());
   const model::Config& c = e->decoder().config();
   if (c.experts == 0) throw BadArgument(cat("routing: '", c.name, "' has no experts, so nothing is routed"));
-  const auto layers = static_cast<int64_t>(c.layers.size()), count = static_cast<int64_t>(tokens.size());
+  const auto layers = static_cast<int64_t>(c.layers.size()), count = static_cast<int64_t>(prompt.ids.size());
   py::array_t<int32_t> experts = out<int32_t>({layers, count, c.experts_used});
   py::array_t<float> weights = out<float>({layers, count, c.experts_used});
-  run(e, std::make_shared<engine::RoutingJob>(*e, std::move(tokens), experts.mutable_data(), weights.mutable_data()));
+  run(e, std::make_shared<engine::RoutingJob>(*e, std::move(prompt), experts.mutable_data(), weights.mutable_data()));
   return py::make_tuple(experts, weights);
 }
 
 // (layers, heads, positions, T) weights of the keys, 0 for those not seen.
 py::array_t<float> attention(const std::shared_ptr<Engine>& e, const py::object& ids, std::vector<int64_t> layers,
                              std::vector<int64_t> heads, std::vector<int64_t> positions) {
-  std::vector<int32_t> tokens = ids_from(ids);
+  model::Prompt prompt = prompt_from(ids, e->decoder().config());
   py::array_t<float> y = out<float>({static_cast<int64_t>(layers.size()), static_cast<int64_t>(heads.size()),
-                                     static_cast<int64_t>(positions.size()), static_cast<int64_t>(tokens.size())});
-  run(e, std::make_shared<engine::AttentionJob>(*e, std::move(tokens), std::move(layers), std::move(heads),
+                                     static_cast<int64_t>(positions.size()), static_cast<int64_t>(prompt.ids.size())});
+  run(e, std::make_shared<engine::AttentionJob>(*e, std::move(prompt), std::move(layers), std::move(heads),
                                                 std::move(positions), y.mutable_data()));
   return y;
 }
@@ -193,7 +194,8 @@ void register_model(py::module_& m) {
       .def(py::init(&load), py::arg("path"), py::arg("threads") = 0, py::arg("context") = 0,
            py::arg("kv_dtype") = "auto", py::arg("compute") = "auto", py::arg("block") = 0,
            py::arg("prefix_bytes") = 256 << 20, py::arg("draft") = "auto",
-           py::arg("drafters") = std::vector<std::string>(), py::arg("projectors") = std::vector<std::string>())
+           py::arg("drafters") = std::vector<std::string>(), py::arg("projectors") = std::vector<std::string>(),
+           py::arg("vision_overlay") = false)
       .def("info", &info)
       .def("memory", &memory)
       .def_property_readonly(

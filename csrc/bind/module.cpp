@@ -11,10 +11,12 @@ PYBIND11_MODULE(_core, m) {
   gemlet::bind::register_machine(m);
   gemlet::bind::register_constraint(m);
   gemlet::bind::register_generate(m);
+  gemlet::bind::register_prompt(m);
   gemlet::bind::register_model(m);
   gemlet::bind::register_hearing(m);
   gemlet::bind::register_quantize(m);
   gemlet::bind::register_session(m);
+  gemlet::bind::register_vision(m);
 
   auto testing = m.def_submodule("testing", "what the tests reach and users do not");
   gemlet::bind::register_testing_codec(testing);
@@ -23,6 +25,7 @@ PYBIND11_MODULE(_core, m) {
   gemlet::bind::register_testing_cache(testing);
   gemlet::bind::register_testing_oracle(testing);
   gemlet::bind::register_testing_drafter(testing);
+  gemlet::bind::register_testing_image(testing);
   gemlet::bind::register_testing_tokenizer(testing);
   gemlet::bind::register_testing_sampling(testing);
   gemlet::bind::register_testing_sound(testing);

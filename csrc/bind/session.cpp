@@ -41,7 +41,7 @@ void register_session(py::module_& m) {
       .def_property_readonly("lengths",
                              [](const Session& s) {
                                std::vector<size_t> lengths;
-                               for (const auto& snapshot : s.read->all()) lengths.push_back(snapshot->ids.size());
+                               for (const auto& snapshot : s.read->all()) lengths.push_back(snapshot->read.ids.size());
                                return lengths;
                              })
       .def("save", &save, py::arg("path"), py::arg("notes"))

@@ -48,6 +48,14 @@ MappedFile::~MappedFile() {
   ::close(fd_);
 }
 
+void MappedFile::forget(const uint8_t* from, size_t count) const {
+  if (from < data_ || from + count > data_ + size_) return;
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  const size_t first = (static_cast<size_t>(from - data_) + page - 1) / page * page;
+  const size_t end = static_cast<size_t>(from - data_ + count) / page * page;
+  if (end > first) ::madvise(const_cast<uint8_t*>(data_) + first, end - first, MADV_DONTNEED);
+}
+
 void MappedFile::read(size_t offset, void* into, size_t count) const {
   if (offset > size_ || count > size_ - offset)
     throw BadFile(cat("file: '", path_, "': bytes ", offset, " + ", count, " lie outside its ", size_, " bytes"));

@@ -22,6 +22,8 @@ class MappedFile {
 
   // Copies bytes [offset, offset + count) through pread, so that they never become resident in the mapping.
   void read(size_t offset, void* into, size_t count) const;
+  // Bytes of the mapping that will not be read for a while: their pages leave this process, not the page cache.
+  void forget(const uint8_t* from, size_t count) const;
 
  private:
   MappedFile(std::string path, int fd, const uint8_t* data, size_t size)

@@ -69,7 +69,7 @@ Engine::Engine(const std::string& path, const LoadOptions& options)
       scheduler_([this](std::vector<Turn>& turns) { step_together(*this, turns); }) {
   if (options.block < 0) throw BadArgument(cat("block: expected 0 or more tokens, got ", options.block));
   Source source = open_source(path);
-  decoder_ = std::make_shared<const model::Decoder>(source.checkpoint);
+  decoder_ = std::make_shared<const model::Decoder>(source.checkpoint, options.vision_overlay);
   tokenizer_ = tokenizer_of(std::move(source.vocabulary));
   const auto pieces = static_cast<int64_t>(tokenizer_->vocabulary().pieces.size());
   if (pieces > decoder_->config().vocabulary)
@@ -88,6 +88,7 @@ Engine::Engine(const std::string& path, const LoadOptions& options)
   kv_type_ = choose_kv(options.kv_dtype, decoder_->weights());
   context_ = choose_context(options.context, decoder_->config().context);
   choose_draft();
+  choose_vision(path);
   choose_audio(path);
 }
 
@@ -114,6 +115,36 @@ void Engine::choose_draft() {
 }
 
 // A folder has it among its own tensors; beside a GGUF file lies another one, or the folder that it was made from.
+void Engine::choose_vision(const std::string& path) {
+  const model::Config& c = decoder_->config();
+  const auto take = [&](std::shared_ptr<const model::VisionFile> file) {
+    if (file != nullptr) vision_ = std::make_unique<const model::VisionTower>(std::move(file), c.width);
+  };
+  if (c.architecture != "gemma4") return;
+  if (decoder_->file().format() != std::string("gguf")) {
+    try {
+      return take(model::vision_of_folder(path));
+    } catch (const Error& e) {
+      warnings_.push_back(cat("the folder's part that sees cannot be used, so pictures will be refused: ", e.what()));
+      return;
+    }
+  }
+  std::string reason;
+  for (const std::string& projector : options_.projectors) {
+    try {
+      const bool folder = std::filesystem::is_directory(projector);
+      take(folder ? model::vision_of_folder(projector) : model::open_vision(projector));
+      if (vision_ != nullptr) return;
+    } catch (const Error& e) {
+      if (reason.empty()) reason = e.what();
+    }
+  }
+  if (!reason.empty())
+    warnings_.push_back(
+        cat("a projector lies beside the model, but cannot be used, so pictures will be refused: ", reason));
+}
+
+// The same for sound; one file may hold both.
 void Engine::choose_audio(const std::string& path) {
   const model::Config& c = decoder_->config();
   const auto take = [&](std::shared_ptr<const model::AudioFile> file) {
@@ -146,6 +177,13 @@ void Engine::check_ids(const std::vector<int32_t>& ids) const {
     throw ContextOverflow(cat("context: ", ids.size(), " tokens do not fit the context of ", context_,
                               "; shorten the text, or load with a larger context (the model's own is ",
                               decoder_->config().context, ")"));
+}
+
+model::Prompt Engine::admitted(model::Prompt prompt) const {
+  check_ids(prompt.ids);
+  prompt.check_spans();
+  prompt.find_blocks(decoder_->config().vision != model::VisionMask::Causal);
+  return prompt;
 }
 
 void Engine::note_scratch() {

@@ -13,6 +13,7 @@
 #include "engine/speculate.h"
 #include "model/audio_tower.h"
 #include "model/decoder.h"
+#include "model/vision_tower.h"
 #include "ops/ops.h"
 #include "text/tokenizer.h"
 
@@ -24,16 +25,16 @@ constexpr int64_t kBlockTokens = 512;
 constexpr int64_t kHeadRows = 16;
 
 struct LoadOptions {
-  int threads = 0;                    // 0: all this process may use
-  int64_t context = 0;                // 0: as many tokens as the model was trained for
-  std::string kv_dtype = "auto";      // auto, f32, f16, q8_0
-  int64_t block = 0;                  // tokens a step runs at most; 0: kBlockTokens. Changes no result
-  std::string compute = "auto";       // auto, float32
-  std::string draft = "auto";         // auto, lookup, off, or a drafter's file
-  std::vector<std::string> drafters;  // files that "auto" tries in turn; none fits: lookup
-  std::vector<std::string>
-      projectors;  // files that may hold what sees or hears for this model; the first that fits is taken
-  int64_t prefix_bytes = 256 << 20;  // keys and values kept of what was read before; 0: none
+  int threads = 0;                      // 0: all this process may use
+  int64_t context = 0;                  // 0: as many tokens as the model was trained for
+  std::string kv_dtype = "auto";        // auto, f32, f16, q8_0
+  int64_t block = 0;                    // tokens a step runs at most; 0: kBlockTokens. Changes no result
+  std::string compute = "auto";         // auto, float32
+  std::string draft = "auto";           // auto, lookup, off, or a drafter's file
+  std::vector<std::string> drafters;    // files that "auto" tries in turn; none fits: lookup
+  std::vector<std::string> projectors;  // files that may hold what sees for this model; the first that fits is taken
+  int64_t prefix_bytes = 256 << 20;     // keys and values kept of what was read before; 0: none
+  bool vision_overlay = false;          // pictures seen as by VisionMask::Overlay, to compare with who does so
 };
 
 class Engine {
@@ -60,8 +61,9 @@ class Engine {
   Buffer<float>& logits() { return logits_; }
   Buffer<float>& gathered() { return gathered_; }
   DraftKind draft_kind() const { return draft_kind_; }
-  const model::Drafter* drafter() const { return drafter_.get(); }  // null: none
-  const model::AudioTower* audio() const { return audio_.get(); }   // null: the model does not hear
+  const model::Drafter* drafter() const { return drafter_.get(); }    // null: none
+  const model::VisionTower* vision() const { return vision_.get(); }  // null: the model does not see
+  const model::AudioTower* audio() const { return audio_.get(); }     // null: the model does not hear
   model::State& draft_state() { return draft_state_; }
   Profile& profile() { return profile_; }
   PrefixCache& prefixes() { return prefixes_; }
@@ -72,6 +74,8 @@ class Engine {
 
   // Throws BadArgument naming the first id outside the vocabulary, ContextOverflow where they do not fit.
   void check_ids(const std::vector<int32_t>& ids) const;
+  // The same for a prompt's ids, BadArgument for spans that do not fit them; finds what must be run together.
+  model::Prompt admitted(model::Prompt prompt) const;
 
   int64_t cache_bytes() const { return *cache_bytes_; }  // of all pages of keys and values alive
   std::atomic<int64_t> scratch_bytes{0};
@@ -80,6 +84,7 @@ class Engine {
  private:
   void choose_draft();
   void choose_audio(const std::string& path);
+  void choose_vision(const std::string& path);
   LoadOptions options_;
   std::shared_ptr<const model::Decoder> decoder_;
   std::shared_ptr<const text::Tokenizer> tokenizer_;
@@ -88,6 +93,7 @@ class Engine {
   std::unique_ptr<const model::Drafter> drafter_;
   DraftKind draft_kind_ = DraftKind::Off;
   std::unique_ptr<const model::AudioTower> audio_;
+  std::unique_ptr<const model::VisionTower> vision_;
   std::vector<std::string> warnings_;
   model::KvType kv_type_ = model::KvType::F16;
   int64_t context_ = 0;

@@ -10,35 +10,32 @@
 
 namespace gemlet::engine {
 
-ReadJob::ReadJob(Engine& engine, std::vector<int32_t> ids)
-    : engine_(engine), ids_(std::move(ids)), cache_(engine_.new_cache()) {
-  engine_.check_ids(ids_);
-}
+ReadJob::ReadJob(Engine& engine, model::Prompt prompt)
+    : engine_(engine), prompt_(engine_.admitted(std::move(prompt))), cache_(engine_.new_cache()) {}
 
 bool ReadJob::step() {
   const Profile::Step step(engine_.on().profile, Profile::Phase::Prefill);
+  const int64_t before = prompt_.cut(unwanted());
   if (!started_) {
     started_ = true;
-    if (const auto [known, length] = engine_.prefixes().find(ids_, unwanted()); known != nullptr) {
+    if (const auto [known, length] = engine_.prefixes().find(prompt_, before); known != nullptr) {
       cache_ = known->kv;
       cache_.rewind(length);
     }
   }
-  const int64_t first = cache_.length(), total = static_cast<int64_t>(ids_.size());
-  const int64_t stop = keeps() && first < unwanted() ? unwanted() : total;
-  const int64_t count = std::min(engine_.block(), stop - first);
-  engine_.on().team.region([&] {
-    take(first, engine_.decoder().forward(engine_.on(), {{&cache_, ids_.data() + first, count, wanted(first, count)}},
-                                          engine_.state(), tap(first)));
-  });
-  if (keeps() && cache_.length() == unwanted())
-    engine_.prefixes().add({ids_.begin(), ids_.begin() + cache_.length()}, cache_);
+  const int64_t first = cache_.length(), total = prompt_.size();
+  const int64_t stop = keeps() && first < before ? before : total;
+  const int64_t count = prompt_.step(first, std::min(engine_.block(), stop - first));
+  const model::Piece piece = {&cache_, ids().data() + first, count, wanted(first, count), &prompt_};
+  engine_.on().team.region(
+      [&] { take(first, engine_.decoder().forward(engine_.on(), {piece}, engine_.state(), tap(first))); });
+  if (keeps() && cache_.length() == before) engine_.prefixes().add(prompt_.first(before), cache_);
   engine_.note_scratch();
   return cache_.length() == total;
 }
 
-LogitsJob::LogitsJob(Engine& engine, std::vector<int32_t> ids, std::vector<int64_t> positions, float* out)
-    : ReadJob(engine, std::move(ids)), out_(out) {
+LogitsJob::LogitsJob(Engine& engine, model::Prompt prompt, std::vector<int64_t> positions, float* out)
+    : ReadJob(engine, std::move(prompt)), out_(out) {
   const auto total = static_cast<int64_t>(this->ids().size());
   for (size_t i = 0; i < positions.size(); ++i) {
     if (positions[i] < 0 || positions[i] >= total)
@@ -81,8 +78,8 @@ void LogitsJob::take(int64_t /*first*/, Rows<const float> h) {
   }
 }
 
-HiddenJob::HiddenJob(Engine& engine, std::vector<int32_t> ids, std::vector<int64_t> layers, float* out)
-    : ReadJob(engine, std::move(ids)), layers_(std::move(layers)), out_(out) {
+HiddenJob::HiddenJob(Engine& engine, model::Prompt prompt, std::vector<int64_t> layers, float* out)
+    : ReadJob(engine, std::move(prompt)), layers_(std::move(layers)), out_(out) {
   const auto most = static_cast<int64_t>(this->engine().decoder().config().layers.size());
   for (const int64_t layer : layers_)
     if (layer < 0 || layer > most)
@@ -117,11 +114,15 @@ void HiddenJob::take(int64_t first, Rows<const float> h) {
       std::memcpy(at(slot, first), h.data, static_cast<size_t>(h.rows * h.cols) * sizeof(float));
 }
 
-ScoreJob::ScoreJob(Engine& engine, std::vector<int32_t> ids, int64_t first, float* out)
-    : ReadJob(engine, std::move(ids)), from_(first), out_(out) {
+ScoreJob::ScoreJob(Engine& engine, model::Prompt prompt, int64_t first, float* out)
+    : ReadJob(engine, std::move(prompt)), from_(first), out_(out) {
   const auto total = static_cast<int64_t>(this->ids().size());
   if (first < 1 || first > total)
     throw BadArgument(cat("first: expected 1 to ", total, " (the first token has nothing before it), got ", first));
+  for (const model::Span& span : this->prompt().spans)
+    if (span.end() > first)
+      throw BadArgument(cat("first: expected tokens from position ", first, " on, got soft rows up to ", span.end() - 1,
+                            "; only tokens have a probability"));
 }
 
 // Row p of the sequence predicts token p + 1.

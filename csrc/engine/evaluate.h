@@ -9,11 +9,11 @@
 
 namespace gemlet::engine {
 
-// Walks ids in blocks; the sub-class takes what it wants of each. Whoever holds the job keeps the engine alive: a job
+// Walks a prompt in blocks; the sub-class takes what it wants of each. Whoever holds the job keeps the engine alive: a job
 // must not, or the engine's own thread could be the last to let go of it.
 class ReadJob : public Job {
  public:
-  ReadJob(Engine& engine, std::vector<int32_t> ids);
+  ReadJob(Engine& engine, model::Prompt prompt);
 
  protected:
   bool step() final;
@@ -26,12 +26,13 @@ class ReadJob : public Job {
   virtual int64_t unwanted() const { return 0; }
   virtual bool keeps() const { return false; }
   Engine& engine() { return engine_; }
-  const std::vector<int32_t>& ids() const { return ids_; }
+  const std::vector<int32_t>& ids() const { return prompt_.ids; }
+  const model::Prompt& prompt() const { return prompt_; }
   const model::KvCache& cache() const { return cache_; }
 
  private:
   Engine& engine_;
-  std::vector<int32_t> ids_;
+  model::Prompt prompt_;
   model::KvCache cache_;
   bool started_ = false;
 };
@@ -39,7 +40,7 @@ class ReadJob : public Job {
 // out (positions, V): logits of the given positions (ascending order is not needed). out must stay until the job ends.
 class LogitsJob final : public ReadJob {
  public:
-  LogitsJob(Engine& engine, std::vector<int32_t> ids, std::vector<int64_t> positions, float* out);
+  LogitsJob(Engine& engine, model::Prompt prompt, std::vector<int64_t> positions, float* out);
 
  private:
   std::vector<int64_t> wanted(int64_t first, int64_t count) override;
@@ -53,7 +54,7 @@ class LogitsJob final : public ReadJob {
 // out (layers, T, D): the state after each named layer; layer L is the state after the final norm.
 class HiddenJob final : public ReadJob {
  public:
-  HiddenJob(Engine& engine, std::vector<int32_t> ids, std::vector<int64_t> layers, float* out);
+  HiddenJob(Engine& engine, model::Prompt prompt, std::vector<int64_t> layers, float* out);
 
  private:
   Tap tap(int64_t first) override;
@@ -68,7 +69,7 @@ class HiddenJob final : public ReadJob {
 // of logits.
 class ScoreJob final : public ReadJob {
  public:
-  ScoreJob(Engine& engine, std::vector<int32_t> ids, int64_t first, float* out);
+  ScoreJob(Engine& engine, model::Prompt prompt, int64_t first, float* out);
 
  private:
   std::vector<int64_t> wanted(int64_t first, int64_t count) override;

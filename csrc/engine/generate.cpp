@@ -11,15 +11,25 @@
 namespace gemlet::engine {
 namespace {
 
+// Ids that the model's makers want never drawn are not, but for those that the caller himself has an opinion of.
+sampling::Options with_bans(sampling::Options options, const std::vector<int32_t>& suppressed) {
+  const auto given = options.logit_bias;
+  for (const int32_t id : suppressed)
+    if (std::none_of(given.begin(), given.end(), [id](const auto& bias) { return bias.first == id; }))
+      options.logit_bias.emplace_back(id, -std::numeric_limits<float>::infinity());
+  return options;
+}
+
 double seconds(std::chrono::steady_clock::duration d) { return std::chrono::duration<double>(d).count(); }
 
 }  // namespace
 
-GenerateJob::GenerateJob(Engine& engine, std::vector<int32_t> ids, GenerateOptions options)
+GenerateJob::GenerateJob(Engine& engine, model::Prompt prompt, GenerateOptions options)
     : engine_(engine),
-      prompt_(std::move(ids)),
+      prompt_(engine_.admitted(std::move(prompt))),
       options_(std::move(options)),
-      sampler_(options_.sampling, engine_.decoder().config().vocabulary),
+      sampler_(with_bans(options_.sampling, engine_.decoder().config().suppress),
+               engine_.decoder().config().vocabulary),
       gate_(options_.constraint, options_.constraint_after, engine_.decoder().config().vocabulary,
             options_.sampling.logprobs >= 0),
       cache_(engine_.new_cache()),
@@ -28,18 +38,21 @@ GenerateJob::GenerateJob(Engine& engine, std::vector<int32_t> ids, GenerateOptio
       submitted_(Clock::now()),
       started_(submitted_),
       decoding_(submitted_) {
-  engine_.check_ids(prompt_);
   if (options_.max_tokens < 0) throw BadArgument(cat("max_tokens: expected 0 or more, got ", options_.max_tokens));
   if (options_.constraint && options_.ignore_eos)
     throw BadArgument("ignore_eos: a constraint decides where the text may end; leave one of the two out");
   if (!std::is_sorted(options_.marks.begin(), options_.marks.end()))
     throw BadArgument("marks: expected ascending lengths");
-  sampler_.see_prompt(prompt_.data(), prompt_.size());
-  history_ = prompt_;
+  if (!prompt_.spans.empty()) {  // the next question about a picture begins like this one up to the picture's end token
+    const int64_t after = std::min(prompt_.size(), prompt_.spans.back().end() + 1);
+    options_.marks.insert(std::upper_bound(options_.marks.begin(), options_.marks.end(), after), after);
+  }
+  sampler_.see_prompt(prompt_.ids.data(), prompt_.ids.size());
+  history_ = prompt_.first(prompt_.size());
   if (options_.drafts < -1 || options_.drafts > DraftPace::kMost)
     throw BadArgument(
         cat("drafts: expected 0 to ", DraftPace::kMost, ", or -1 for as many as pay, got ", options_.drafts));
-  for (const int32_t id : prompt_) speculator_.read(id);
+  for (const int32_t id : prompt_.ids) speculator_.read(id);
 }
 
 bool GenerateJob::next(int milliseconds, Event& event) {
@@ -65,7 +78,7 @@ void GenerateJob::push(Event event) {
 void GenerateJob::start() {
   started_ = Clock::now();
   started_reading_ = true;
-  const int64_t most = static_cast<int64_t>(prompt_.size()) - 1;
+  const int64_t most = prompt_.size() - 1;
   std::pair<std::shared_ptr<const Snapshot>, int64_t> known;
   if (options_.session) known = options_.session->find(prompt_, most);
   if (const auto other = engine_.prefixes().find(prompt_, most); other.second > known.second) known = other;
@@ -102,24 +115,25 @@ void GenerateJob::guess(bool alone) {
 }
 
 model::Piece GenerateJob::next_block(int64_t room) {
-  const auto total = static_cast<int64_t>(prompt_.size());
+  const int64_t total = prompt_.size();
   const auto mark = std::upper_bound(options_.marks.begin(), options_.marks.end(), read_);
   const int64_t stop = mark != options_.marks.end() ? std::min(*mark, total) : total;
-  const int64_t count = std::min(room, stop - read_);
+  const int64_t count = prompt_.step(read_, std::min(room, stop - read_));
   const bool is_last = read_ + count == total;
   if (is_last) gate_.look();
-  return {&cache_, prompt_.data() + read_, count, is_last ? std::vector<int64_t>{count - 1} : std::vector<int64_t>{}};
+  return {&cache_, prompt_.ids.data() + read_, count,
+          is_last ? std::vector<int64_t>{count - 1} : std::vector<int64_t>{}, &prompt_};
 }
 
 bool GenerateJob::take(Rows<const float> h, Rows<const float> logits) {
   if (reads()) {
     read_ = cache_.length();
     const bool marked = std::binary_search(options_.marks.begin(), options_.marks.end(), read_);
-    if (marked || !reads()) keep();
+    if (marked || !reads()) keep(marked);
     if (reads()) {
       Event event;
       event.kind = Event::Kind::Prefill;
-      event.done = read_, event.total = static_cast<int64_t>(prompt_.size());
+      event.done = read_, event.total = prompt_.size();
       push(std::move(event));
       return false;
     }
@@ -178,9 +192,8 @@ const float* GenerateJob::allowed_logits(Rows<const float> h, int64_t row) {
 }
 
 // What is in the cache now, for prompts to come.
-void GenerateJob::keep() {
-  const auto end = history_.begin() + cache_.length();
-  (options_.session ? *options_.session : engine_.prefixes()).add({history_.begin(), end}, cache_);
+void GenerateJob::keep(bool marked) {
+  (options_.session ? *options_.session : engine_.prefixes()).add(history_.first(cache_.length()), cache_, marked);
 }
 
 bool GenerateJob::accept(const sampling::Choice& choice) {
@@ -193,7 +206,7 @@ bool GenerateJob::accept(const sampling::Choice& choice) {
     return true;
   }
   ++generated_;
-  history_.push_back(choice.id);
+  history_.ids.push_back(choice.id);
   speculator_.read(choice.id);
   Event event;
   const bool named = static_cast<size_t>(choice.id) < engine_.tokenizer().vocabulary().pieces.size();
@@ -204,7 +217,7 @@ bool GenerateJob::accept(const sampling::Choice& choice) {
   if (!stop_.met()) gate_.accept(choice.id);
   if (stop_.met() || gate_.finished())
     end("stop");
-  else if (generated_ >= options_.max_tokens || static_cast<int64_t>(prompt_.size()) + generated_ > engine_.context())
+  else if (generated_ >= options_.max_tokens || prompt_.size() + generated_ > engine_.context())
     end("length");
   return ended_;
 }
@@ -217,7 +230,7 @@ void GenerateJob::end(const std::string& reason) {
   event.text += stop_.finish();
   event.finish_reason = reason;
   event.stop = stop_.which();
-  event.prompt_tokens = static_cast<int64_t>(prompt_.size());
+  event.prompt_tokens = prompt_.size();
   event.completion_tokens = generated_;
   event.cached_tokens = cached_;
   event.drafts = speculator_.kind();

@@ -49,14 +49,14 @@ struct Event {
 class GenerateJob final : public SequenceJob {
  public:
   // Throws BadArgument, ContextOverflow.
-  GenerateJob(Engine& engine, std::vector<int32_t> ids, GenerateOptions options);
+  GenerateJob(Engine& engine, model::Prompt prompt, GenerateOptions options);
 
   // The next event, waiting at most this long; false: none yet. Throws what the engine threw.
   bool next(int milliseconds, Event& event);
 
  private:
   using Clock = std::chrono::steady_clock;
-  bool reads() const override { return read_ < static_cast<int64_t>(prompt_.size()); }
+  bool reads() const override { return read_ < prompt_.size(); }
   model::Piece piece(int64_t room, bool alone) override;
   bool wants_logits() const override { return gate_.forced() < 0 && gate_.rows().empty(); }
   bool take(Rows<const float> h, Rows<const float> logits) override;
@@ -70,12 +70,12 @@ class GenerateJob final : public SequenceJob {
   bool choose(Rows<const float> h, Rows<const float> logits);
   bool accept(const sampling::Choice& choice);  // true: that was the last token
   const float* allowed_logits(Rows<const float> h, int64_t row);
-  void keep();
+  void keep(bool marked = false);
   void push(Event event);
   void end(const std::string& reason);
 
   Engine& engine_;
-  std::vector<int32_t> prompt_;
+  model::Prompt prompt_;
   GenerateOptions options_;
   sampling::Sampler sampler_;
   Gate gate_;
@@ -84,7 +84,7 @@ class GenerateJob final : public SequenceJob {
   StopText stop_;
   bool started_reading_ = false;
   int64_t read_ = 0, cached_ = 0;  // tokens of the prompt in the cache; those that were there before
-  std::vector<int32_t> history_;   // the prompt and what was generated
+  model::Prompt history_;          // the prompt, without soft rows, and what was generated
   std::vector<int32_t> pending_;   // generated and not run yet
   Speculator speculator_;
   std::vector<int32_t> block_;  // the pending tokens and the guesses behind them, as they are run

@@ -24,8 +24,8 @@ void check_each(const std::vector<int64_t>& given, int64_t end, const char* what
 
 }  // namespace
 
-RoutingJob::RoutingJob(Engine& engine, std::vector<int32_t> ids, int32_t* experts, float* weights)
-    : ReadJob(engine, std::move(ids)), experts_(experts), weights_(weights) {}
+RoutingJob::RoutingJob(Engine& engine, model::Prompt prompt, int32_t* experts, float* weights)
+    : ReadJob(engine, std::move(prompt)), experts_(experts), weights_(weights) {}
 
 std::vector<int64_t> RoutingJob::wanted(int64_t /*first*/, int64_t count) { return all(count); }
 
@@ -42,9 +42,9 @@ Tap RoutingJob::tap(int64_t first) {
   };
 }
 
-AttentionJob::AttentionJob(Engine& engine, std::vector<int32_t> ids, std::vector<int64_t> layers,
+AttentionJob::AttentionJob(Engine& engine, model::Prompt prompt, std::vector<int64_t> layers,
                            std::vector<int64_t> heads, std::vector<int64_t> positions, float* out)
-    : ReadJob(engine, std::move(ids)),
+    : ReadJob(engine, std::move(prompt)),
       layers_(std::move(layers)),
       heads_(std::move(heads)),
       positions_(std::move(positions)),
@@ -75,12 +75,13 @@ void AttentionJob::look(size_t layer_slot, int64_t first, Rows<const float> q) {
     for (size_t p = 0; p < positions_.size(); ++p) {
       const int64_t position = positions_[p], row = position - first;
       if (row < 0 || row >= q.rows) continue;
-      const int64_t begin = l.sliding ? std::max<int64_t>(0, position - c.window + 1) : 0;
+      const model::State::Sight& sight = l.sliding ? engine().state().sliding : engine().state().full;
+      const int64_t begin = sight.begin[static_cast<size_t>(row)], end = sight.end[static_cast<size_t>(row)];
       const auto slot = static_cast<int64_t>((layer_slot * heads_.size() + h) * positions_.size() + p);
       float* weights = out_ + slot * total;
       std::fill(weights, weights + total, 0.0F);
       const int64_t kv_head = heads_[h] / (l.heads / l.kv_heads);
-      ops::attention_weights(engine().on(), q.row(row) + heads_[h] * l.channels, pages, kv_head, begin, position + 1,
+      ops::attention_weights(engine().on(), q.row(row) + heads_[h] * l.channels, pages, kv_head, begin, end,
                              c.attention_scale, weights);
     }
 }

@@ -12,7 +12,7 @@ namespace gemlet::engine {
 // experts, weights (L, T, k), best first: ids, and weights that sum to 1, before the experts' own scales.
 class RoutingJob final : public ReadJob {
  public:
-  RoutingJob(Engine& engine, std::vector<int32_t> ids, int32_t* experts, float* weights);
+  RoutingJob(Engine& engine, model::Prompt prompt, int32_t* experts, float* weights);
 
  private:
   Tap tap(int64_t first) override;
@@ -25,7 +25,7 @@ class RoutingJob final : public ReadJob {
 // out (layers, heads, positions, T): how much each position's query gave to each key; 0 where it could not see it.
 class AttentionJob final : public ReadJob {
  public:
-  AttentionJob(Engine& engine, std::vector<int32_t> ids, std::vector<int64_t> layers, std::vector<int64_t> heads,
+  AttentionJob(Engine& engine, model::Prompt prompt, std::vector<int64_t> layers, std::vector<int64_t> heads,
                std::vector<int64_t> positions, float* out);
 
  private:

@@ -7,11 +7,6 @@
 namespace gemlet::engine {
 namespace {
 
-int64_t common_prefix(const std::vector<int32_t>& a, const std::vector<int32_t>& b) {
-  const auto end = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
-  return end.first - a.begin();
-}
-
 int64_t bytes_of(const std::list<std::shared_ptr<const Snapshot>>& kept) {
   std::unordered_set<const uint8_t*> seen;
   size_t total = 0;
@@ -24,12 +19,12 @@ int64_t bytes_of(const std::list<std::shared_ptr<const Snapshot>>& kept) {
 
 }  // namespace
 
-std::pair<std::shared_ptr<const Snapshot>, int64_t> PrefixCache::find(const std::vector<int32_t>& ids, int64_t most) {
+std::pair<std::shared_ptr<const Snapshot>, int64_t> PrefixCache::find(const model::Prompt& prompt, int64_t most) {
   const std::lock_guard<std::mutex> lock(mutex_);
   auto best = kept_.end();
   int64_t length = 0;
   for (auto it = kept_.begin(); it != kept_.end(); ++it) {
-    const int64_t shared = std::min(most, common_prefix((*it)->ids, ids));
+    const int64_t shared = prompt.cut(std::min(most, model::common_prefix((*it)->read, prompt)));
     if (shared > length && (*it)->kv.reaches(shared)) best = it, length = shared;
   }
   if (best == kept_.end()) return {nullptr, 0};
@@ -37,14 +32,15 @@ std::pair<std::shared_ptr<const Snapshot>, int64_t> PrefixCache::find(const std:
   return {kept_.back(), length};
 }
 
-void PrefixCache::add(std::vector<int32_t> ids, const model::KvCache& kv) {
-  if (budget_ <= 0 || ids.empty()) return;
+void PrefixCache::add(model::Prompt read, const model::KvCache& kv, bool marked) {
+  if (budget_ <= 0 || read.size() == 0) return;
   const std::lock_guard<std::mutex> lock(mutex_);
   kept_.remove_if([&](const std::shared_ptr<const Snapshot>& s) {
-    const auto length = static_cast<int64_t>(s->ids.size());
-    return length <= static_cast<int64_t>(ids.size()) && kv.reaches(length) && common_prefix(s->ids, ids) == length;
+    const int64_t length = s->read.size();
+    if (s->marked && length < read.size()) return false;
+    return length <= read.size() && kv.reaches(length) && model::common_prefix(s->read, read) == length;
   });
-  kept_.push_back(std::make_shared<const Snapshot>(Snapshot{std::move(ids), kv}));
+  kept_.push_back(std::make_shared<const Snapshot>(Snapshot{std::move(read), kv, marked}));
   shrink();
 }
 

@@ -10,13 +10,15 @@
 #include <vector>
 
 #include "model/kv_cache.h"
+#include "model/prompt.h"
 
 namespace gemlet::engine {
 
-// A point that a sequence can be continued from: `kv` holds exactly `ids`.
+// A point that a sequence can be continued from: `kv` holds exactly what was `read`, whose soft rows are left out.
 struct Snapshot {
-  std::vector<int32_t> ids;
+  model::Prompt read;
   model::KvCache kv;
+  bool marked = false;  // others will begin here, and a longer one need not be able to go back so far for ever
 };
 using Snapshots = std::vector<std::shared_ptr<const Snapshot>>;
 
@@ -27,11 +29,12 @@ class PrefixCache {
   PrefixCache(const PrefixCache& other) : budget_(other.budget_), kept_(other.list()) {}
   PrefixCache& operator=(const PrefixCache&) = delete;
 
-  // The snapshot that shares most first tokens with ids and can go back to where they part, and how many these are, at
-  // most `most`; null and 0 if none.
-  std::pair<std::shared_ptr<const Snapshot>, int64_t> find(const std::vector<int32_t>& ids, int64_t most);
-  // Keeps ids and their cache, which shares its pages. What the new one makes superfluous goes.
-  void add(std::vector<int32_t> ids, const model::KvCache& kv);
+  // The snapshot that shares most first positions with the prompt and can go back to where they part, and how many these
+  // are, at most `most`; null and 0 if none. Positions are the same if their tokens are, or their soft rows.
+  std::pair<std::shared_ptr<const Snapshot>, int64_t> find(const model::Prompt& prompt, int64_t most);
+  // Keeps what was read, without soft rows, and its cache, which shares its pages. What the new one makes superfluous
+  // goes, but for what is marked.
+  void add(model::Prompt read, const model::KvCache& kv, bool marked = false);
   Snapshots all() const;  // least recently used first
   void clear();
   int64_t bytes() const;  // of pages, shared ones once

@@ -1,5 +1,5 @@
-// Layout, little-endian: magic, version, fingerprint, then notes, snapshots (ids, and for each layer the numbers of its
-// pages), the pages' layers, the pages themselves, and a checksum of all before it.
+// Layout, little-endian: magic, version, fingerprint, then notes, snapshots (ids, since version 2 the spans of soft rows,
+// and for each layer the numbers of its pages), the pages' layers, the pages themselves, and a checksum of all before it.
 #include "engine/session_file.h"
 
 #include <cstring>
@@ -16,8 +16,9 @@ namespace {
 using Page = std::shared_ptr<uint8_t>;
 
 constexpr char kMagic[8] = {'g', 'e', 'm', 'l', 'e', 't', 'K', 'V'};
-constexpr uint64_t kVersion = 1, kMostNotes = uint64_t{1} << 28, kMostSnapshots = 1 << 16;
-constexpr int64_t kGone = -1;  // the number of a page that was given back
+constexpr uint64_t kVersion = 2, kOldest = 1, kMostSnapshots = 1 << 16;
+constexpr uint64_t kMostNotes = uint64_t{1} << 30;  // soft rows may be among them
+constexpr int64_t kGone = -1;                       // the number of a page that was given back
 
 // FNV-1a over words of eight bytes, the last one filled up with zeros: for damage, not for forgery.
 class Checksum {
@@ -132,21 +133,50 @@ std::vector<std::vector<int64_t>> read_numbers(Reader& in, const Engine& engine,
 }
 
 struct Stored {
-  std::vector<int32_t> ids;
+  model::Prompt read;
   std::vector<std::vector<int64_t>> numbers;  // of each layer's pages
 };
 
-Stored read_snapshot(Reader& in, const Engine& engine, size_t layers) {
+void write_spans(Writer& out, const std::vector<model::Span>& spans) {
+  out.number(spans.size());
+  for (const model::Span& span : spans) {
+    out.number(static_cast<uint64_t>(span.begin));
+    out.number(static_cast<uint64_t>(span.count));
+    out.number(static_cast<uint64_t>(span.kind));
+    for (const uint64_t half : span.hash) out.number(half);
+  }
+}
+
+// Spans may reach past the tokens read: a sound can be read in parts.
+std::vector<model::Span> read_spans(Reader& in, const Engine& engine, uint64_t tokens) {
+  const auto context = static_cast<uint64_t>(engine.context());
+  std::vector<model::Span> spans(in.number("spans", tokens));
+  uint64_t free = 0;
+  for (model::Span& span : spans) {
+    const uint64_t begin = in.number("begin of a span", tokens - 1), count = in.number("length of a span", context);
+    if (begin < free || count < 1) throw BadFile(cat(in.where(), ": spans overlap; the file is damaged"));
+    free = begin + count;
+    span.begin = static_cast<int64_t>(begin), span.count = static_cast<int64_t>(count);
+    span.kind = static_cast<model::SoftKind>(in.number("kind of a span", model::kSoftKinds - 1));
+    for (uint64_t& half : span.hash) half = in.number("hash of a span", UINT64_MAX);
+  }
+  return spans;
+}
+
+Stored read_snapshot(Reader& in, const Engine& engine, size_t layers, uint64_t version) {
   Stored s;
   const uint64_t tokens = in.number("tokens", static_cast<uint64_t>(engine.context()));
   if (tokens > in.left() / sizeof(int32_t)) throw BadFile(cat(in.where(), ": ends in the middle; save it anew"));
-  s.ids.resize(tokens);
-  in.bytes(s.ids.data(), tokens * sizeof(int32_t));
+  std::vector<int32_t>& ids = s.read.ids;
+  ids.resize(tokens);
+  in.bytes(ids.data(), tokens * sizeof(int32_t));
   try {
-    engine.check_ids(s.ids);
+    engine.check_ids(ids);
   } catch (const Error& e) {
     throw BadFile(cat(in.where(), ": ", e.what(), "; the file is damaged"));
   }
+  if (version >= 2) s.read.spans = read_spans(in, engine, tokens);
+  s.read.find_blocks(engine.decoder().config().vision != model::VisionMask::Causal);
   s.numbers = read_numbers(in, engine, layers, tokens);
   return s;
 }
@@ -205,6 +235,7 @@ uint64_t fingerprint(const Engine& engine) {
   for (const int64_t n : {c.width, c.vocabulary, c.window, c.per_layer, c.experts}) sum.add(static_cast<uint64_t>(n));
   sum.add(static_cast<uint64_t>(engine.kv_type()));
   sum.add(engine.options().compute.data(), engine.options().compute.size());
+  if (c.vision == model::VisionMask::Overlay) sum.add(static_cast<uint64_t>(c.vision));
   std::vector<uint8_t> sample(kSample);
   for (const std::string_view name : file.names()) {
     const formats::TensorInfo& t = *file.tensor(name);
@@ -229,8 +260,9 @@ void save_session(const Engine& engine, const PrefixCache& session, const std::s
   out.number(snapshots.size());
   PageTable table;
   for (const std::shared_ptr<const Snapshot>& s : snapshots) {
-    out.number(s->ids.size());
-    out.bytes(s->ids.data(), s->ids.size() * sizeof(int32_t));
+    out.number(s->read.ids.size());
+    out.bytes(s->read.ids.data(), s->read.ids.size() * sizeof(int32_t));
+    write_spans(out, s->read.spans);
     for (size_t layer = 0; layer < s->kv.layers(); ++layer) {
       std::vector<int64_t> numbers;
       for (const Page& page : s->kv.held(layer)) numbers.push_back(table.number(page, layer));
@@ -250,9 +282,10 @@ std::string load_session(const Engine& engine, PrefixCache& session, const std::
   char magic[sizeof kMagic] = {};
   in.bytes(magic, sizeof magic);
   if (std::memcmp(magic, kMagic, sizeof magic) != 0) throw BadFile(cat(in.where(), ": this is no session file"));
-  if (const uint64_t version = in.number("version", UINT64_MAX); version != kVersion)
-    throw BadFile(
-        cat(in.where(), ": version ", version, ", expected ", kVersion, "; it was written by another release"));
+  const uint64_t version = in.number("version", UINT64_MAX);
+  if (version < kOldest || version > kVersion)
+    throw BadFile(cat(in.where(), ": version ", version, ", expected ", kOldest, " to ", kVersion,
+                      "; it was written by another release"));
   if (in.number("fingerprint", UINT64_MAX) != fingerprint(engine))
     throw BadFile(cat(in.where(),
                       ": made with another model, or with another kv_dtype or compute; its keys and values ",
@@ -262,17 +295,17 @@ std::string load_session(const Engine& engine, PrefixCache& session, const std::
   const size_t layers = engine.decoder().config().layers.size();
   std::vector<Stored> stored;
   for (uint64_t n = in.number("snapshots", kMostSnapshots); n > 0; --n)
-    stored.push_back(read_snapshot(in, engine, layers));
+    stored.push_back(read_snapshot(in, engine, layers, version));
   std::vector<size_t> layer_of;
   const std::vector<Page> pages = read_pages(in, engine, layer_of);
   in.finish();
   std::vector<Snapshot> made;
   for (Stored& s : stored) {
-    const auto length = static_cast<int64_t>(s.ids.size());
-    made.push_back({std::move(s.ids), engine.cache_of(length, held(in, s, pages, layer_of))});
+    const int64_t length = s.read.size();
+    made.push_back({std::move(s.read), engine.cache_of(length, held(in, s, pages, layer_of)), false});
     if (!continues(made.back().kv)) throw BadFile(cat(in.where(), ": pages that the next token sees are missing"));
   }
-  for (Snapshot& s : made) session.add(std::move(s.ids), s.kv);
+  for (Snapshot& s : made) session.add(std::move(s.read), s.kv);
   return notes;
 }
 

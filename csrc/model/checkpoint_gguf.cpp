@@ -130,6 +130,10 @@ Config gemma4(const Gguf& file) {
   }
   fill_layers(file, keys, c);
   c.suppress = suppressed(file);
+  // No key says it: the models with per-layer embeddings see pictures as they see text, the others both ways.
+  c.vision = c.per_layer > 0 ? VisionMask::Causal : VisionMask::Sliding;
+  if (const Value* pad = file.find("tokenizer.ggml.padding_token_id"); pad != nullptr && pad->as_int())
+    c.pad = static_cast<int32_t>(std::clamp<int64_t>(*pad->as_int(), -1, INT32_MAX));
   return c;
 }
 

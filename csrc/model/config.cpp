@@ -50,6 +50,8 @@ void Config::check(const std::string& where) const {
   }
   if (experts > 0 && experts_used > experts)
     throw BadFile(cat(where, ": ", experts_used, " experts used of ", experts));
+  if (pad < 0 || (vocabulary > 0 && pad >= vocabulary))
+    throw BadFile(cat(where, ": padding token id ", pad, " is outside the vocabulary, 0 to ", vocabulary - 1));
   for (const int32_t id : suppress)
     if (id < 0 || id >= vocabulary)
       throw BadFile(cat(where, ": suppressed token id ", id, " is outside the vocabulary, 0 to ", vocabulary - 1));

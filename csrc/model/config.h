@@ -19,6 +19,13 @@ struct LayerConfig {
   bool keys_are_values = false;  // no v_proj: values are k_proj's products, before the key norm
 };
 
+// Whom the rows of a picture, or of a frame of a film, see beside all before them.
+enum class VisionMask {
+  Causal,   // nobody
+  Sliding,  // in sliding layers those behind them in the same picture, however far; the window stays as it is backwards
+  Overlay   // in every layer all of the same picture, even before the window
+};
+
 struct Config {
   std::string architecture;  // "gemma3", "gemma4", "gemma4_assistant"
   std::string name;
@@ -43,6 +50,8 @@ struct Config {
   double rope_base_sliding = 1e4, rope_base_full = 1e6,
          rope_factor = 1;         // what they were made of; the factor: full only
   std::vector<int32_t> suppress;  // ids never sampled
+  int32_t pad = 0;                // the id whose per-layer embedding soft rows take
+  VisionMask vision = VisionMask::Causal;
 
   // The last layer with keys and values of its own: what it and later layers make of a token, no other token sees.
   size_t last_owner() const;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/error.h"
 #include "model/checkpoint_assistant.h"
 #include "model/layer.h"
 
@@ -16,27 +17,55 @@ Rows<float> part(Rows<float> rows, const State::Span& span) {
   return {rows.row(span.first), span.count, rows.cols, rows.stride};
 }
 
-// Where the rows stand and which keys they see, [begin, end), for each kind of layer; and their rotations.
+// Where the rows stand and which keys they see in each kind of layer; and their rotations.
 void place(ops::Context& on, const Config& c, State& s) {
-  s.begin_sliding.clear(), s.begin_full.assign(s.positions.size(), 0), s.end.clear();
-  for (const int64_t position : s.positions) {
-    s.begin_sliding.push_back(
-        std::max<int64_t>(0, position - c.window + 1));  // exactly `window` keys, its own included
-    s.end.push_back(position + 1);
+  const size_t rows = s.positions.size();
+  for (State::Sight* sight : {&s.sliding, &s.full}) sight->begin.assign(rows, 0), sight->end.resize(rows);
+  for (size_t t = 0; t < rows; ++t) {
+    const int64_t window = std::max<int64_t>(0, s.positions[t] - c.window + 1);  // so many keys, its own included
+    const bool overlay = c.vision == VisionMask::Overlay;
+    s.sliding.begin[t] = overlay ? std::min(window, s.own[t].begin) : window;
+    s.sliding.end[t] = s.own[t].end;
+    s.full.end[t] = overlay ? s.own[t].end : s.positions[t] + 1;
   }
-  const auto count = static_cast<int64_t>(s.positions.size());
+  const auto count = static_cast<int64_t>(rows);
   s.rope_sliding.fill(on, c.rope_sliding, s.positions.data(), count);
   s.rope_full.fill(on, c.rope_full, s.positions.data(), count);
 }
 
+// Soft rows and blocks among the piece's tokens, which are the last rows stacked so far.
+void stack_soft(const Config& c, const Piece& piece, State& s) {
+  const int64_t first = piece.kv->length(), last = first + piece.count;
+  const size_t row = s.ids.size() - static_cast<size_t>(piece.count);
+  const auto at = [&](int64_t position) { return row + static_cast<size_t>(position - first); };
+  for (const Span& span : piece.prompt->spans)
+    for (int64_t p = std::max(first, span.begin); p < std::min(last, span.end()); ++p) {
+      s.soft[at(p)] = span.rows.get() + (p - span.begin) * c.width;
+      s.ids[at(p)] = c.pad;
+    }
+  for (const Block& block : piece.prompt->blocks) {
+    if (block.end <= first || block.begin >= last) continue;
+    if (block.begin < first || block.end > last)
+      throw Error(cat("decoder: positions ", block.begin, " to ", block.end - 1,
+                      " see each other and must be run together, not only ", first, " to ", last - 1));
+    for (int64_t p = block.begin; p < block.end; ++p) s.own[at(p)] = block;
+  }
+}
+
 // The pieces' tokens, one below the other. Returns T.
-int64_t stack(const std::vector<Piece>& pieces, State& s) {
-  s.spans.clear(), s.ids.clear(), s.positions.clear();
+int64_t stack(const Config& c, const std::vector<Piece>& pieces, State& s) {
+  s.spans.clear(), s.ids.clear(), s.positions.clear(), s.soft.clear(), s.own.clear();
   for (const Piece& piece : pieces) {
     piece.kv->extend(piece.count);
     s.spans.push_back({piece.kv, static_cast<int64_t>(s.ids.size()), piece.count});
     s.ids.insert(s.ids.end(), piece.ids, piece.ids + piece.count);
-    for (int64_t t = 0; t < piece.count; ++t) s.positions.push_back(piece.kv->length() + t);
+    for (int64_t t = 0; t < piece.count; ++t) {
+      const int64_t position = piece.kv->length() + t;
+      s.positions.push_back(position);
+      s.own.push_back({position, position + 1});
+    }
+    s.soft.resize(s.ids.size(), nullptr);
+    if (piece.prompt != nullptr) stack_soft(c, piece, s);
   }
   return static_cast<int64_t>(s.ids.size());
 }
@@ -53,13 +82,24 @@ int64_t narrow(ops::Context& on, const Config& c, const std::vector<Piece>& piec
       std::memmove(h.row(to), h.row(first + row), static_cast<size_t>(h.cols) * sizeof(float));
       s.positions[static_cast<size_t>(to)] = s.positions[static_cast<size_t>(first + row)];
       s.ids[static_cast<size_t>(to)] = s.ids[static_cast<size_t>(first + row)];
+      s.soft[static_cast<size_t>(to)] = s.soft[static_cast<size_t>(first + row)];
+      s.own[static_cast<size_t>(to)] = s.own[static_cast<size_t>(first + row)];
       ++to;
     }
   }
   x.rows = h.rows = to;
   s.positions.resize(static_cast<size_t>(to)), s.ids.resize(static_cast<size_t>(to));
+  s.soft.resize(static_cast<size_t>(to)), s.own.resize(static_cast<size_t>(to));
   place(on, c, s);
   return to;
+}
+
+// x (T, D) = embed_tokens(ids) * sqrt(D); soft rows stand in their places as they are, not scaled.
+void embed(ops::Context& on, const Config& c, const Weights& w, const State& s, Rows<float> x) {
+  ops::embed(on, w.token_embd, s.ids.data(), c.embedding_scale, x);
+  for (size_t t = 0; t < s.soft.size(); ++t)
+    if (s.soft[t] != nullptr)
+      std::memcpy(x.row(static_cast<int64_t>(t)), s.soft[t], static_cast<size_t>(x.cols) * sizeof(float));
 }
 
 // k, v = k_norm(k_proj(h)) rotated, v_norm(v_proj(h)), into the caches; with them, where q is given, q = q_proj(h).
@@ -91,12 +131,12 @@ void attend(ops::Context& on, const Config& c, size_t index, const Layer& l, Sta
   ops::rope(on, size.sliding ? s.rope_sliding : s.rope_full, q, size.channels);
   if (tap) tap("queries", static_cast<int>(index), q);
   const Rows<float> heads = s.heads.rows(q.rows, q.cols);
-  const std::vector<int64_t>& begin = size.sliding ? s.begin_sliding : s.begin_full;
+  const State::Sight& sight = size.sliding ? s.sliding : s.full;
   std::vector<ops::Attention> sequences;
   for (const State::Span& span : s.spans)
     if (span.count > 0)
       sequences.push_back({part(q, span), span.kv->pages(static_cast<size_t>(size.kv_source)),
-                           begin.data() + span.first, s.end.data() + span.first, part(heads, span)});
+                           sight.begin.data() + span.first, sight.end.data() + span.first, part(heads, span)});
   ops::attention(on, sequences, c.attention_scale);
   ops::linear(on, heads, {{&l.attn_output, h}}, s.quantised);
 }
@@ -150,8 +190,10 @@ size_t State::bytes() const {
   return total;
 }
 
-Decoder::Decoder(std::shared_ptr<const Checkpoint> file) : file_(std::move(file)), config_(file_->config()) {
+Decoder::Decoder(std::shared_ptr<const Checkpoint> file, bool overlay)
+    : file_(std::move(file)), config_(file_->config()) {
   expect_model(*file_);
+  if (overlay && config_.vision == VisionMask::Sliding) config_.vision = VisionMask::Overlay;
   weights_ = Weights::from(*file_, config_);
 }
 
@@ -159,14 +201,14 @@ Rows<const float> Decoder::forward(ops::Context& on, const std::vector<Piece>& p
   const Config& c = config_;
   const auto layers = static_cast<int64_t>(c.layers.size());
   const size_t owner = c.last_owner();  // what it and later layers make of a row, no other row sees
-  const int64_t count = stack(pieces, s);
+  const int64_t count = stack(c, pieces, s);
   if (on.profile != nullptr) on.profile->count_tokens(count);
   int64_t wanted = 0;
   for (const Piece& piece : pieces) wanted += static_cast<int64_t>(piece.wanted.size());
   place(on, c, s);
   Rows<float> x = s.x.rows(count, c.width), h = s.h.rows(count, c.width);
 
-  ops::embed(on, weights_.token_embd, s.ids.data(), c.embedding_scale, x);  // x (T, D) = embed_tokens(ids) * sqrt(D)
+  embed(on, c, weights_, s, x);
   s.per_layer.fill(on, c, weights_, s.ids.data(), x, 0, c.per_layer > 0 ? static_cast<int64_t>(owner) : 0, s.quantised);
   for (size_t i = 0; i < weights_.layers.size(); ++i) {
     const Layer& l = weights_.layers[i];
@@ -181,7 +223,7 @@ Rows<const float> Decoder::forward(ops::Context& on, const std::vector<Piece>& p
       if (wanted == 0) break;
       if (c.per_layer > 0) {
         const Rows<float> x0 = s.branch.rows(x.rows, c.width);
-        ops::embed(on, weights_.token_embd, s.ids.data(), c.embedding_scale, x0);
+        embed(on, c, weights_, s, x0);
         s.per_layer.fill(on, c, weights_, s.ids.data(), x0, static_cast<int64_t>(owner), layers, s.quantised);
       }
     }

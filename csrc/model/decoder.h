@@ -13,6 +13,7 @@
 #include "model/kv_cache.h"
 #include "model/mixture.h"
 #include "model/per_layer.h"
+#include "model/prompt.h"
 #include "model/weights.h"
 #include "ops/ops.h"
 
@@ -24,6 +25,9 @@ struct Piece {
   const int32_t* ids;  // (count)
   int64_t count;
   std::vector<int64_t> wanted;  // rows, ascending, whose state after the final norm somebody will read
+  // Whose positions from the cache's length on these are, for the soft rows among them; null: tokens only. Must hold
+  // whole blocks (Prompt::step).
+  const Prompt* prompt = nullptr;
 };
 
 // Activations of one block, reused from block to block.
@@ -39,14 +43,21 @@ struct State {
     int64_t first, count;
   };
   std::vector<Span> spans;
-  std::vector<int32_t> ids;                                        // (T)
-  std::vector<int64_t> positions, begin_sliding, begin_full, end;  // (T)
+  std::vector<int32_t> ids;        // (T); padding's at soft rows
+  std::vector<const float*> soft;  // (T): the row that stands for the token's embedding, or null
+  std::vector<Block> own;          // (T): the block that a row belongs to, or its own position
+  std::vector<int64_t> positions;  // (T)
+  struct Sight {                   // (T): the keys [begin, end) that each row sees
+    std::vector<int64_t> begin, end;
+  };
+  Sight sliding, full;  // in either kind of layer
   size_t bytes() const;
 };
 
 class Decoder {
  public:
-  explicit Decoder(std::shared_ptr<const Checkpoint> file);
+  // overlay: pictures are seen as by VisionMask::Overlay, if both ways at all.
+  explicit Decoder(std::shared_ptr<const Checkpoint> file, bool overlay = false);
 
   // Runs the new tokens of all pieces and commits them to their caches. Returns h (W, D): the state after the final norm
   // of the wanted rows, piece after piece; it stays in `s` until the next block. Rows that nobody wants take part only as

@@ -82,9 +82,8 @@ void Drafter::place(ops::Context& on, KvCache& kv, State& s) const {
   if (position < 1) throw BadArgument("drafter: expected at least one cached token, got none");
   s.spans = {{&kv, 0, 1}};
   s.positions = {position};
-  s.begin_full = {0};
-  s.begin_sliding = {std::clamp<int64_t>(position - config_.window + 1, 0, position - 1)};
-  s.end = {position};
+  s.full = {{0}, {position}};
+  s.sliding = {{std::clamp<int64_t>(position - config_.window + 1, 0, position - 1)}, {position}};
   s.rope_sliding.fill(on, config_.rope_sliding, &position, 1);
   s.rope_full.fill(on, config_.rope_full, &position, 1);
 }

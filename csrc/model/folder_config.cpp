@@ -18,6 +18,7 @@ namespace {
 using formats::JsonKind;
 using formats::JsonValue;
 
+constexpr const char* kBothWays = "use_bidirectional_attention";
 using Keys = JsonKeys;
 
 struct Defaults {  // of a class of transformers
@@ -103,7 +104,7 @@ Config gemma3(const Keys& keys) {
       keys.find("sliding_window_pattern") == nullptr ? "_sliding_window_pattern" : "sliding_window_pattern";
   fill_kinds(keys, keys.integer(pattern, 1, kMostLayers, 6), c);
   c.share_keys(0, keys.where());
-  keys.expect_off("use_bidirectional_attention", "attention to earlier tokens only");
+  keys.expect_off(kBothWays, "attention to earlier tokens only");
   if (const JsonValue* layers = keys.object("per_layer_config"); layers != nullptr && !layers->keys().empty())
     keys.unsupported("per_layer_config", "layers of equal sizes", *layers);
   if (const JsonValue* cap = keys.find("attn_logit_softcapping"))
@@ -210,9 +211,13 @@ Config gemma4(const Keys& keys, bool unified) {
   c.layers.back().sliding = false;  // as the class does, whatever the file says
   c.value_norm = true;
   c.attention_scale = 1;
-  if (const JsonValue* seen = keys.find("use_bidirectional_attention");
-      seen != nullptr && seen->as_bool() != false && seen->as_string() != "vision")
-    keys.unsupported("use_bidirectional_attention", "none or 'vision'", *seen);
+  const JsonValue* seen = keys.find(kBothWays);
+  if (seen != nullptr && seen->as_bool() != false && seen->as_string() != "vision")
+    keys.unsupported(kBothWays, "none or 'vision'", *seen);
+  // Missing, it is the class's: "vision" in the unified models, none in the others.
+  const bool vision = seen != nullptr ? seen->as_string() == "vision" : unified && !keys.names(kBothWays);
+  c.vision = vision ? VisionMask::Sliding : VisionMask::Causal;
+  c.pad = static_cast<int32_t>(keys.integer("pad_token_id", 0, c.vocabulary - 1, 0));
   fill_heads(keys, c);
   // A missing width is the class's 256, not none.
   c.per_layer = keys.integer("hidden_size_per_layer_input", 0, kMostWidth, unified ? 0 : 256);

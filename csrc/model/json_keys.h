@@ -24,6 +24,7 @@ class JsonKeys {
     const formats::JsonValue* value = json_.find(name);
     return value == nullptr || value->is_null() ? nullptr : value;
   }
+  bool names(const char* name) const { return json_.find(name) != nullptr; }  // be it as null
   int64_t integer(const char* name, int64_t least, int64_t most, std::optional<int64_t> otherwise = {}) const {
     const formats::JsonValue* value = find(name);
     if (value == nullptr) {

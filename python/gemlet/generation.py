@@ -23,24 +23,32 @@ if TYPE_CHECKING:
     from .grammar import Answer
     from .types import GenerateOptions
 
+    Tokens = NDArray[np.int32] | _core.Prompt
+
 # What the authors of Gemma give as its sampling defaults, for files that say nothing of their own.
 DEFAULTS = {"temperature": 1.0, "top_k": 64, "top_p": 0.95, "min_p": 0.0}
 
 _WAIT_MS = 50  # between two looks at Ctrl-C, the time-out and cancel()
 
 
-def fit(
-    ids: NDArray[np.int32], max_tokens: int | None, context: int, overflow: str, bos: int
-) -> tuple[NDArray[np.int32], int, list[str]]:
+def fit(ids: Tokens, max_tokens: int | None, context: int, overflow: str, bos: int) -> tuple[Tokens, int, list[str]]:
     """Prompt and number of new tokens that fit `context`, and what had to be done to the prompt, in words.
 
-    overflow="truncate" cuts the front (a first BOS stays) to make room for max_tokens, at most half the context.
+    overflow="truncate" cuts the front (a first BOS stays) to make room for max_tokens, at most half the context. A
+    prompt with soft tokens is never cut: half an image is none.
     """
     count = len(ids)
     warnings: list[str] = []
     if overflow == "truncate":
         room = context - min(max_tokens or context // 2, context // 2)
+        if count > room and not isinstance(ids, np.ndarray):
+            raise ContextOverflow(
+                f"generate: the prompt has {count} tokens, and there is room for {room}; overflow='truncate' cuts text "
+                "only, and this one has other parts: leave some out, give images fewer tokens, or load with a larger "
+                "context="
+            )
         if count > room:
+            assert isinstance(ids, np.ndarray)
             keep_bos = int(ids[0]) == bos
             tail = ids[count - room + keep_bos :]
             ids = np.concatenate([ids[:1], tail]) if keep_bos else tail
@@ -82,7 +90,7 @@ class GenerationStream:
     def __init__(
         self,
         model: _core.Model,
-        ids: NDArray[np.int32],
+        ids: Tokens,
         options: GenerateOptions,
         context: int,
         warnings: list[str],
@@ -92,6 +100,7 @@ class GenerationStream:
     ) -> None:
         self._tokenizer = model.tokenizer
         ids, max_new, notes = fit(ids, options.max_tokens, context, options.overflow, self._tokenizer.bos)
+        self._soft = [] if isinstance(ids, np.ndarray) else ids.spans
         self._cut = options.max_tokens is None or max_new < options.max_tokens
         self._context = context
         self._answer = answer
@@ -170,6 +179,8 @@ class GenerationStream:
             step["completion_tokens"],
             step.get("cached_tokens", 0),
             Draft(*step.get("draft", ())),
+            sum(end - begin for begin, end, kind in self._soft if kind != "audio"),
+            sum(end - begin for begin, end, kind in self._soft if kind == "audio"),
         )
         reason: str = step["finish_reason"]
         if reason == "length" and self._cut:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from .chat.result import ChatResult
 
+_OF_PROMPT = ("tools", "think", "images", "audio", "video", "image_tokens", "fps")
 LEAST_SHARED = 16  # tokens: a common beginning shorter than this is not worth a step of its own
 
 
@@ -64,13 +65,19 @@ class Map:
         self._opened = True
         first = [self._write(row) for row in _take(self._rows, self._together)]
         if len(first) > 1:
-            templates = {name: self._options[name] for name in ("tools", "think") if name in self._options}
+            templates = {name: self._options[name] for name in _OF_PROMPT if name in self._options}
             prompts = [self._model.apply_chat_template(messages, **templates) for messages in first]
-            shared = common(prompts)
+            shared = self._before_media(prompts[0][: common(prompts)])
             if shared >= LEAST_SHARED:
                 self._model.generate(prompts[0][:shared], max_tokens=1)
         for messages in first:
             self._submit(messages)
+
+    def _before_media(self, ids: Any) -> int:
+        """How many first ids stand before any image or sound: its ids say nothing of what it is."""
+        find = self._model._engine.tokenizer.find
+        begins = [find(mark) for mark in ("<|image>", "<|audio>")]
+        return int(np.append(np.flatnonzero(np.isin(ids, [i for i in begins if i >= 0])), len(ids))[0])
 
     def _submit(self, messages: Any) -> None:
         self._running.append(self._pool.submit(self._model.chat, messages, **self._options))

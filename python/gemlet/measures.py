@@ -32,13 +32,17 @@ def fits(call: str, count: int, context: int) -> None:
 
 
 def score(
-    model: _core.Model, prompt: NDArray[np.int32], continuations: Sequence[NDArray[np.int32]], context: int
+    model: _core.Model,
+    prompt: NDArray[np.int32] | _core.Prompt,
+    continuations: Sequence[NDArray[np.int32]],
+    context: int,
 ) -> list[NDArray[np.float32]]:
     """Log-probability of every continuation token after the prompt, one (n,) float32 array a continuation."""
     tokens = []
     for i, continuation in enumerate(continuations):
         fits(f"score: prompt and continuations[{i}]", len(prompt) + len(continuation), context)
-        tokens.append(model.score(np.concatenate([prompt, continuation]), len(prompt)))
+        whole = np.concatenate([prompt, continuation]) if isinstance(prompt, np.ndarray) else prompt.then(continuation)
+        tokens.append(model.score(whole, len(prompt)))
     return tokens
 
 

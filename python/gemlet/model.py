@@ -20,22 +20,26 @@ from .hearing import Hearing
 from .questions import Questions
 from .sessions import Sessions
 from .types import GenerateOptions, check_choice, check_int, check_text, not_available, unknown_option
+from .vision import Sight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from typing import Literal, overload
+    from typing import Literal, TypeGuard, overload
 
     from numpy.typing import NDArray
     from typing_extensions import Unpack
 
     from .grammar import Answer, Vocabulary
     from .mapping import Map
+    from .prompt import Prompt
     from .results import Generation
+    from .soft import Senses
     from .types import GenerateArgs
 
-    Tokens = str | Sequence[int] | NDArray[np.integer[Any]] | Any
+    Tokens = str | Sequence[int] | NDArray[np.integer[Any]] | Prompt | Any
 
 _PIECES = ("<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>", "<|turn>", "<turn|>")
+_PLACEHOLDERS = ("<|image|>", "<|audio|>", "<|video|>")
 _LOAD_OPTIONS = ("threads", "context", "kv_dtype", "compute", "expert_cache", "quant", "draft")
 
 
@@ -86,7 +90,7 @@ def load(
     return _reload(sources.resolve(path), options)
 
 
-class Model(ChatMethods, Questions, Sessions, Hearing):
+class Model(ChatMethods, Questions, Sessions, Sight, Hearing):
     """A model ready to run; made by `gemlet.load`. Several threads may call one model at once.
 
     Pickles as the way it was loaded. Close it with `close()` or a `with` block to give its memory back at once.
@@ -126,6 +130,7 @@ class Model(ChatMethods, Questions, Sessions, Hearing):
         self._info = self._live.info()
         self._vocabulary: Vocabulary | None = None  # for grammars, made when first used
         self._vocabulary_lock = threading.Lock()
+        self._own_senses: Senses | None = None
         if self.warnings:
             import logging
 
@@ -197,7 +202,7 @@ class Model(ChatMethods, Questions, Sessions, Hearing):
         progress: Callable[[int, int], object] | None = None,
         **unknown: NoReturn,
     ) -> Generation | GenerationStream:
-        """Continue a text, or a row of token ids (T,) taken as they are.
+        """Continue a text, a row of token ids (T,) taken as they are, or a `Prompt` of text, images, sound and video.
 
         stream: give an iterator of chunks back instead of the whole answer.
         max_tokens: new tokens at most; None is as many as the context holds.
@@ -233,7 +238,7 @@ class Model(ChatMethods, Questions, Sessions, Hearing):
 
     def _begin(
         self,
-        ids: NDArray[np.int32],
+        ids: NDArray[np.int32] | _core.Prompt,
         options: GenerateOptions,
         warnings: list[str],
         after: int | None = None,
@@ -285,9 +290,33 @@ class Model(ChatMethods, Questions, Sessions, Hearing):
             vocabulary = self._vocabulary
         return grammar.Answer(vocabulary, wanted, after)
 
-    def _prompt(self, x: Tokens) -> tuple[NDArray[np.int32], list[str]]:
+    @property
+    def _senses(self) -> Senses:
+        from .soft import Senses
+        from .towers import towers_of
+
+        with self._vocabulary_lock:
+            if self._own_senses is None:
+                towers = towers_of(self._engine, self.name)
+                self._own_senses = Senses(self.name, int(self._info["width"]), towers)
+            return self._own_senses
+
+    def _ids(self, x: Tokens, name: str = "x") -> NDArray[np.int32] | _core.Prompt:
+        if isinstance(x, str):
+            return self.tokenize(x)
+        return as_ids(x, self.vocab_size, name) if not _is_prompt(x) else self._joined(x, name)[0]
+
+    def _joined(self, x: Prompt, name: str) -> tuple[_core.Prompt, list[str]]:
+        return x.joined(self._engine.tokenizer, self.vocab_size, self._senses, name)
+
+    def _prompt(self, x: Tokens) -> tuple[NDArray[np.int32] | _core.Prompt, list[str]]:
+        if _is_prompt(x):
+            return self._joined(x, "generate")
         if not isinstance(x, str):
-            return as_ids(x, self.vocab_size), []
+            ids = as_ids(x, self.vocab_size)
+            count = sum(int((ids == self._engine.tokenizer.find(mark)).sum()) for mark in _PLACEHOLDERS)
+            told = f"the ids have {count} placeholders of images or sound, and nothing to put there"
+            return ids, [f"{told}; use m.chat or gemlet.Prompt"] if count else []
         warnings = [
             f"the prompt has {piece!r} as plain text; use m.chat for conversations, or for the control token "
             "m.tokenize(text, parse_special=True)"
@@ -373,12 +402,13 @@ class Model(ChatMethods, Questions, Sessions, Hearing):
         """Bytes by part; "weights_file" is the mapped file, which the system can take back and share.
 
         >>> sorted(m.memory())
-        ['activations', 'kv_cache', 'weights_file']
+        ['activations', 'kv_cache', 'soft_tokens', 'weights_file']
         """
-        return dict(self._engine.memory())
+        soft = 0 if self._own_senses is None else self._own_senses.cache.nbytes
+        return {**self._engine.memory(), "soft_tokens": soft}
 
     def forget(self) -> None:
-        """Give back the keys and values kept of what was read before.
+        """Give back the keys and values kept of what was read before, and the soft tokens of images and sounds.
 
         They are kept, up to 256 MiB, so that a prompt that begins like an earlier one is read from where they part
         (`usage.cached_tokens`); answers are the same, bit for bit.
@@ -392,11 +422,13 @@ class Model(ChatMethods, Questions, Sessions, Hearing):
         0
         """
         self._engine.forget()
+        if self._own_senses is not None:
+            self._own_senses.cache.clear()
 
     def close(self) -> None:
         """Stop what runs and give the memory back; further calls raise. Closing twice is fine."""
         live, self._live = self._live, None
-        self._vocabulary = None
+        self._vocabulary = self._own_senses = self._format = None  # what else holds the engine, or its memory
         if live is not None:
             live.close()
 
@@ -417,6 +449,10 @@ class Model(ChatMethods, Questions, Sessions, Hearing):
         own = sum(size for part, size in parts.items() if part != "weights_file")
         size = f"{parts['weights_file'] / 2**20:.0f} MiB mapped + {own / 2**20:.0f} MiB"
         return f"<gemlet.Model {self.name!r}, {self.quantization}, {facts}, {size}>"
+
+
+def _is_prompt(x: Any) -> TypeGuard[Prompt]:
+    return hasattr(x, "joined")  # who has made none need not import it
 
 
 def _reload(path: str, spec: dict[str, Any]) -> Model:

@@ -236,5 +236,6 @@ class Questions:
             )
         return self._engine.attention(ids, chosen, which, [int(position) for position in wanted])
 
-    def _ids(self, x: Tokens, name: str = "x") -> NDArray[np.int32]:
-        return self.tokenize(x) if isinstance(x, str) else as_ids(x, self.vocab_size, name)
+    @abstractmethod
+    def _ids(self, x: Tokens, name: str = "x") -> NDArray[np.int32] | _core.Prompt:
+        """What the engine reads: of a string, ids, or a `Prompt`."""

@@ -34,12 +34,17 @@ class Draft(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """How many tokens a call read and wrote; `cached_tokens` of the prompt were not computed again."""
+    """How many tokens a call read and wrote; `cached_tokens` of the prompt were not computed again.
+
+    Of the prompt's, `image_tokens` were soft tokens of images and videos, `audio_tokens` of sound.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
     draft: Draft = Draft()
+    image_tokens: int = 0
+    audio_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -47,12 +52,14 @@ class Usage(NamedTuple):
         return self.prompt_tokens + self.completion_tokens
 
     def as_dict(self) -> dict[str, object]:
-        """The four counts and the drafts under their own names, for JSON."""
+        """The counts and the drafts under their own names, for JSON."""
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.total_tokens,
             "cached_tokens": self.cached_tokens,
+            "image_tokens": self.image_tokens,
+            "audio_tokens": self.audio_tokens,
             "draft": self.draft.as_dict(),
         }
 

@@ -8,18 +8,22 @@ import threading
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from . import _core
 from .errors import BadFile
+from .soft import SoftTokens
 from .types import check_int
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from .chat.result import ChatResult
     from .chat.stream import ChatStream
 
 _BUDGET = 1 << 28  # bytes of keys and values a session keeps; its newest turn always stays
-_FORMAT = 1
+_FORMAT = 2  # since 2, soft tokens follow the JSON
+_MEDIA = ("images", "audio", "video", "image_tokens", "fps")
 
 
 class Session:
@@ -38,6 +42,9 @@ class Session:
     def chat(self, message: str | dict[str, Any], *, stream: bool = False, **options: Any) -> ChatResult | ChatStream:
         """The next turn: a string, or one message (a tool's answer, say); options are those of `Model.chat`.
 
+        Images, sound and video are part of the conversation from then on, as `SoftTokens`: no later turn encodes them
+        again, nor does one of a session that was saved and loaded.
+
         With stream=True the answer joins the conversation when its stream has ended, or with the next turn.
 
         >>> with m.session() as s:
@@ -49,6 +56,7 @@ class Session:
         with self._lock:
             self._settle()
             new = {"role": "user", "content": message} if isinstance(message, str) else dict(message)
+            new = self._model._turn(new, {name: options.pop(name) for name in _MEDIA if name in options})
             asked = [*self._messages, new]
             running = self._model._talk(asked, options, self._read)
             self._running = (asked, running)
@@ -68,7 +76,7 @@ class Session:
             result = running.result
         except Exception:  # its reader was told
             return
-        self._messages = [*asked, result.message]
+        self._messages = [*asked[:-1], _quiet(asked[-1]), result.message]
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -84,8 +92,8 @@ class Session:
         return max(self._read.lengths, default=0)
 
     def memory(self) -> int:
-        """Bytes of keys and values kept."""
-        return int(self._read.size)
+        """Bytes of keys and values kept, and of soft tokens."""
+        return int(self._read.size) + sum(soft.nbytes for message in self._messages for soft in _soft_of(message))
 
     def rewind(self, turns: int = 1) -> None:
         """Forget the last `turns` things the user said, and what followed them.
@@ -124,8 +132,8 @@ class Session:
         """
         with self._lock:
             self._settle()
-            notes = {"format": _FORMAT, "model": self._model.name, "messages": self._messages}
-            self._read.save(os.fspath(path), json.dumps(notes, ensure_ascii=False).encode())
+            messages = [self._model._turn(message, {}) for message in self._messages]
+            self._read.save(os.fspath(path), _notes_of(messages, self._model.name))
 
     def close(self) -> None:
         """Stop what runs and give the memory back; the messages stay."""
@@ -144,13 +152,78 @@ class Session:
         return f"<gemlet.Session, {len(self._messages)} messages, {self.tokens} tokens kept in {size:.1f} MiB>"
 
 
+def _parts_of(message: dict[str, Any]) -> list[Any]:
+    content = message.get("content")
+    return content if isinstance(content, list) else []
+
+
+def _soft_of(message: dict[str, Any]) -> list[SoftTokens]:
+    parts = [part for part in _parts_of(message) if isinstance(part, dict)]
+    return [value for part in parts for value in part.values() if isinstance(value, SoftTokens)]
+
+
+def _with_soft(message: dict[str, Any], change: Callable[[SoftTokens], Any]) -> dict[str, Any]:
+    """The message with something else in place of each of its soft tokens."""
+    if not _soft_of(message):
+        return message
+    content = [
+        {k: change(v) if isinstance(v, SoftTokens) else v for k, v in part.items()} if isinstance(part, dict) else part
+        for part in _parts_of(message)
+    ]
+    return {**message, "content": content}
+
+
+def _quiet(message: dict[str, Any]) -> dict[str, Any]:
+    """What the towers had to say was told with the turn that brought it."""
+    return _with_soft(message, SoftTokens.quiet)
+
+
+def _notes_of(messages: list[dict[str, Any]], name: str) -> bytes:
+    """JSON, and behind a zero byte the rows of the soft tokens that stand in it as {"soft": [sizes, times]}."""
+    rows: list[bytes] = []
+
+    def put(soft: SoftTokens) -> dict[str, Any]:
+        rows.extend(frame.rows.tobytes() for frame in soft.frames)
+        return {"soft": [[frame.rows.shape for frame in soft.frames], soft.times]}
+
+    written = [_with_soft(message, put) for message in messages]
+    head = json.dumps({"format": _FORMAT, "model": name, "messages": written}, ensure_ascii=False)
+    return b"\0".join([head.encode(), b"".join(rows)])
+
+
+def _take_soft(messages: list[dict[str, Any]], rows: bytes) -> None:
+    """Puts the soft tokens back in their places."""
+    at = 0
+    for message in messages:
+        for part in _parts_of(message):
+            kind = part.get("type")
+            stored = part.get(kind)
+            if not (isinstance(stored, dict) and "soft" in stored):
+                continue
+            sizes, times = stored["soft"]
+            runs = []
+            for count, width in sizes:
+                size = int(count) * int(width) * 4
+                if size <= 0 or at + size > len(rows):
+                    raise ValueError("soft tokens are missing")
+                runs.append(np.frombuffer(rows, np.float32, size // 4, at).reshape(count, width))
+                at += size
+            part[kind] = SoftTokens(runs, kind, times=times) if kind == "video" else SoftTokens(runs[0], kind)
+    if at != len(rows):
+        raise ValueError("soft tokens that belong to no message")
+
+
 def _messages_of(notes: bytes, path: str) -> list[dict[str, Any]]:
     try:
-        read = json.loads(notes)
+        head, _, rows = notes.partition(b"\0")
+        read = json.loads(head)
         messages = read["messages"]
-        if read["format"] != _FORMAT or not all(isinstance(m, dict) and isinstance(m["role"], str) for m in messages):
+        if read["format"] not in (1, _FORMAT) or not all(
+            isinstance(m, dict) and isinstance(m["role"], str) for m in messages
+        ):
             raise ValueError("not the messages of a conversation")
-    except (ValueError, KeyError, TypeError) as error:
+        _take_soft(messages, rows)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise BadFile(
             f"session: '{path}': its notes are no conversation ({error}); it was not saved by `save`"
         ) from None
@@ -168,6 +241,9 @@ class Sessions:
     @abstractmethod
     def name(self) -> str:
         """What the file calls the model."""
+
+    @abstractmethod
+    def _turn(self, message: dict[str, Any], media: dict[str, Any]) -> dict[str, Any]: ...
 
     @abstractmethod
     def _talk(self, messages: list[dict[str, Any]], options: dict[str, Any], session: _core.Session) -> ChatStream: ...

@@ -13,14 +13,12 @@ if TYPE_CHECKING:
 # Names that the design has and this version does not: a user who gives one gets a plain answer instead of a guess.
 NOT_YET = {
     "load": ("memory_limit", "adapters", "seed", "progress", "revision", "cache_dir"),
-    "generate": (
-        *("n", "adapter"),
-        *("images", "audio", "video", "image_tokens"),
-    ),
-    "chat": ("n", "adapter", "image_tokens", "fps"),
+    "generate": ("n", "adapter"),
+    "chat": ("n", "adapter"),
 }
 
 OF_CHAT = ("tools", "tool_choice", "think", "preserve_thinking", "messages")
+OF_PROMPT = ("images", "audio", "video", "image_tokens", "fps")
 CONSTRAINTS = ("schema", "regex", "grammar", "choices")
 OVERFLOW = ("error", "truncate")
 _INT32 = 2**31 - 1  # what the engine's integers hold
@@ -57,6 +55,10 @@ def unknown_option(call: str, given: Iterable[str], known: Iterable[str]) -> Exc
     name = next(iter(given))
     if call == "generate" and name in OF_CHAT:
         return TypeError(f"generate: '{name}' is an option of m.chat, which writes the prompt that it needs")
+    if call == "generate" and name in OF_PROMPT:
+        return TypeError(
+            f"generate: '{name}' is an option of m.chat; here pass gemlet.Prompt([gemlet.Image(source), text])"
+        )
     if name in NOT_YET.get(call, ()):
         return not_available(call, name)
     import difflib

@@ -12,6 +12,7 @@ __all__: list[str] = [
     "GenerateOptions",
     "Gguf",
     "Model",
+    "Prompt",
     "Safetensors",
     "Session",
     "Stream",
@@ -23,7 +24,9 @@ __all__: list[str] = [
     "isas",
     "measure_limits",
     "quantize",
+    "see",
     "testing",
+    "vision",
 ]
 __version__: str
 
@@ -128,6 +131,7 @@ class Model:
         draft: str = "auto",
         drafters: collections.abc.Sequence[str] = [],
         projectors: collections.abc.Sequence[str] = [],
+        vision_overlay: bool = False,
     ) -> None: ...
     def attention(
         self,
@@ -157,6 +161,26 @@ class Model:
     ) -> numpy.typing.NDArray[numpy.float32]: ...
     @property
     def tokenizer(self) -> Tokenizer: ...
+
+class Prompt:
+    def __init__(
+        self,
+        ids: typing.Any,
+        spans: collections.abc.Sequence[
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex,
+                str,
+                typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+                bytes,
+            ]
+        ],
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def ids(self) -> numpy.typing.NDArray[numpy.int32]: ...
+    @property
+    def spans(self) -> list[typing.Any]: ...
+    def then(self, ids: typing.Any) -> Prompt: ...
 
 class Safetensors:
     def __init__(self, path: typing.Any) -> None: ...
@@ -216,3 +240,9 @@ def quantize(
     threads: typing.SupportsInt | typing.SupportsIndex = 0,
     progress: collections.abc.Callable[..., typing.Any] | None = None,
 ) -> dict[str, typing.Any]: ...
+def see(
+    model: Model,
+    pictures: collections.abc.Sequence[typing.Annotated[numpy.typing.ArrayLike, numpy.uint8]],
+    tokens: typing.SupportsInt | typing.SupportsIndex,
+) -> list[typing.Any]: ...
+def vision(model: Model) -> typing.Any: ...

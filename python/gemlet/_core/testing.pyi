@@ -28,9 +28,12 @@ __all__: list[str] = [
     "parse_gguf",
     "parse_safetensors",
     "quantize",
+    "resize",
     "row_operation",
+    "smallest_budget",
     "streams",
     "sum_exp",
+    "target_size",
     "time_attention",
     "time_linear",
     "tokenizer_build_seconds",
@@ -171,6 +174,12 @@ def oracle_linear(
 def parse_gguf(bytes: bytes) -> int: ...
 def parse_safetensors(bytes: bytes) -> int: ...
 def quantize(isa: str, x: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]) -> tuple[typing.Any, ...]: ...
+def resize(
+    pixels: typing.Annotated[numpy.typing.ArrayLike, numpy.uint8],
+    height: typing.SupportsInt | typing.SupportsIndex,
+    width: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex = 1,
+) -> numpy.typing.NDArray[numpy.uint8]: ...
 def row_operation(
     isa: str,
     name: str,
@@ -179,6 +188,11 @@ def row_operation(
     c: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
     number: typing.SupportsFloat | typing.SupportsIndex = 0.0,
 ) -> numpy.typing.NDArray[numpy.float32]: ...
+def smallest_budget(
+    height: typing.SupportsInt | typing.SupportsIndex,
+    width: typing.SupportsInt | typing.SupportsIndex,
+    side: typing.SupportsInt | typing.SupportsIndex = 48,
+) -> int: ...
 def streams(
     isa: str,
     bytes: typing.Annotated[numpy.typing.ArrayLike, numpy.uint8],
@@ -189,6 +203,12 @@ def sum_exp(
     x: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
     max: typing.SupportsFloat | typing.SupportsIndex,
 ) -> float: ...
+def target_size(
+    height: typing.SupportsInt | typing.SupportsIndex,
+    width: typing.SupportsInt | typing.SupportsIndex,
+    tokens: typing.SupportsInt | typing.SupportsIndex,
+    side: typing.SupportsInt | typing.SupportsIndex = 48,
+) -> tuple[typing.Any, ...]: ...
 def time_attention(
     isa: str,
     kind: str,

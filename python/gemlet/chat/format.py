@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import BadFile, ContextOverflow, MissingExtra, UnsupportedModel
 from . import gemma3, gemma4
+from .attachments import NOTHING, Given, bare, expanded, placed
 from .messages import check_messages
 from .parser import AnswerTokens
-from .pieces import MARKERS, Marker, to_ids
+from .pieces import MARKERS, Marker, to_prompt
 from .template import ChatTemplate
 from .tools import check_tools
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .. import _core
+    from ..soft import Senses
+    from .pieces import SoftSpan
 
 _TEMPLATE_LIMIT = 4 << 20  # bytes of a template file or a tokenizer_config.json
 
@@ -36,6 +39,14 @@ class Prompt(NamedTuple):
     ids: NDArray[np.int32]
     in_thinking: bool
     warnings: list[str]
+    spans: list[SoftSpan]
+
+    @property
+    def core(self) -> NDArray[np.int32] | _core.Prompt:
+        """What the engine takes."""
+        from .. import _core
+
+        return _core.Prompt(self.ids, self.spans) if self.spans else self.ids
 
     @property
     def text(self) -> str:
@@ -46,12 +57,13 @@ class Prompt(NamedTuple):
 class ChatFormat:
     """Renders the conversations of one model."""
 
-    def __init__(self, path: str, tokenizer: _core.Tokenizer, architecture: str) -> None:
+    def __init__(self, path: str, tokenizer: _core.Tokenizer, architecture: str, senses: Senses) -> None:
         families = [family for family in MARKERS if architecture.startswith(family)]
         if not families:
             raise UnsupportedModel(f"chat: no conversation format for the architecture {architecture!r}")
         self.family = families[0]
         self.tokenizer = tokenizer
+        self.senses = senses
         self.tokens = AnswerTokens.of(tokenizer, self.family)
         self._origin = os.path.basename(path)
         self._templates, large = read_templates(path)
@@ -66,8 +78,9 @@ class ChatFormat:
         think: bool = False,
         preserve_thinking: bool = False,
         add_generation_prompt: bool = True,
+        media: Given = NOTHING,
     ) -> Prompt:
-        """Messages and tools, checked and written out."""
+        """Messages, tools, and images, sound and video, checked and written out."""
         declared = check_tools(tools)
         for option, what, given in (("think", "thinking", think), ("tools", "tools", declared)):
             if given and self.family != "gemma4":
@@ -76,10 +89,15 @@ class ChatFormat:
                     "leave the option out, or load a Gemma 4"
                 )
         checked, warnings = check_messages(messages)
+        checked = placed(checked, media)
         options = {"preserve_thinking": preserve_thinking, "add_generation_prompt": add_generation_prompt}
-        pieces = self._pieces(checked, declared, think, options, warnings)
-        ids = to_ids(self.tokenizer, pieces, self.family)
-        return Prompt(pieces, ids, self._in_thinking(pieces), warnings)
+        pieces = self._pieces([bare(message) for message in checked], declared, think, options, warnings)
+        pieces = expanded(pieces, checked, self.senses, self.tokenizer, warnings)
+        return self._prompt(pieces, self._in_thinking(pieces), warnings)
+
+    def _prompt(self, pieces: list[str], in_thinking: bool, warnings: list[str]) -> Prompt:
+        ids, spans = to_prompt(self.tokenizer, pieces, self.family)
+        return Prompt(pieces, ids, in_thinking, warnings, spans)
 
     def render_recent(self, messages: Any, room: int, **options: Any) -> Prompt:
         """The same, without as many of the oldest turns as it takes to fit `room` tokens; what was left out is told.
@@ -89,7 +107,7 @@ class ChatFormat:
         prompt = self.render(messages, **options)
         if len(prompt.ids) <= room:
             return prompt
-        checked, _ = check_messages(messages)
+        checked = placed(check_messages(messages)[0], options.pop("media", NOTHING))
         system = checked[:1] if checked[0]["role"] in ("system", "developer") else []
         starts = [i for i, message in enumerate(checked) if message["role"] == "user" and i > len(system)]
 
@@ -112,12 +130,12 @@ class ChatFormat:
     def with_open_thought(self, prompt: Prompt) -> Prompt:
         """The prompt with a thought begun, so that the answer proper surely comes behind the end of one."""
         pieces = [*prompt.pieces, Marker("<|channel>"), "thought\n"]
-        return Prompt(pieces, to_ids(self.tokenizer, pieces, self.family), True, prompt.warnings)
+        return self._prompt(pieces, True, prompt.warnings)
 
     def with_open_call(self, prompt: Prompt, call: str) -> Prompt:
         """The prompt with a call begun, which the model can only go on with."""
         pieces = [*prompt.pieces, Marker("<|tool_call>"), call]
-        return prompt._replace(pieces=pieces, ids=to_ids(self.tokenizer, pieces, self.family))
+        return self._prompt(pieces, prompt.in_thinking, prompt.warnings)
 
     def _pieces(
         self,

@@ -1,6 +1,7 @@
 """Messages as users write them (a string, or OpenAI's dicts) to plain checked dicts. Knows no model and no template.
 
-A checked message has `role` and `content` (a string or parts; a tool's may be any JSON), and where they apply
+A checked message has `role` and `content` (a string or parts; a tool's may be any JSON; a media part has its `source`),
+and where they apply
 `tool_calls` with arguments as objects, `tool_call_id`, `name`, `reasoning` and `reasoning_content`.
 """
 
@@ -12,22 +13,17 @@ from typing import Any, NoReturn
 
 from ..errors import ToolCallError
 from ..results import ToolCall
-from ..types import not_available
+from .attachments import KINDS, Slot, part_of
 from .plain import check_plain_text, plain
 from .result import ChatResult
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
-MEDIA = {
-    **dict.fromkeys(("image", "image_url", "input_image"), "image"),
-    **dict.fromkeys(("audio", "audio_url", "input_audio"), "audio"),
-    **dict.fromkeys(("video", "video_url", "input_video"), "video"),
-}
 _TEXTS = ("text", "input_text", "output_text")
 _KNOWN = {"role", "content", "name", "tool_calls", "tool_call_id", "reasoning", "reasoning_content", "thinking"}
 
 
-def check_messages(messages: Any, *, media: bool = False) -> tuple[list[dict[str, Any]], list[str]]:
-    """Checked copies of the messages, and what was not used, in words. media: let image, audio and video parts pass.
+def check_messages(messages: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    """Checked copies of the messages, and what was not used, in words.
 
     >>> check_messages("Hello")
     ([{'role': 'user', 'content': 'Hello'}], [])
@@ -40,14 +36,19 @@ def check_messages(messages: Any, *, media: bool = False) -> tuple[list[dict[str
             f"not {type(messages).__name__}"
         )
     warnings: list[str] = []
-    checked = [_message(item, f"messages[{i}]", media, warnings) for i, item in enumerate(messages)]
+    checked = [_message(item, f"messages[{i}]", warnings) for i, item in enumerate(messages)]
     if not checked:
         raise ValueError("messages is empty; there must be at least one, {'role': 'user', 'content': ...}")
     _check_tool_order(checked, warnings)
     return checked, warnings
 
 
-def _message(item: Any, where: str, media: bool, warnings: list[str]) -> dict[str, Any]:
+def check_message(item: Any, where: str = "message") -> dict[str, Any]:
+    """A checked copy of one message by itself."""
+    return _message(item, where, [])
+
+
+def _message(item: Any, where: str, warnings: list[str]) -> dict[str, Any]:
     if isinstance(item, ChatResult):
         item = item.message
     elif not isinstance(item, Mapping) and hasattr(item, "model_dump"):  # the openai package's objects
@@ -63,7 +64,7 @@ def _message(item: Any, where: str, media: bool, warnings: list[str]) -> dict[st
         content = ""
     elif "content" not in item:
         raise ValueError(f"{where} has no 'content'")
-    made["content"] = _content(content, role, f"{where}.content", media)
+    made["content"] = _content(content, role, f"{where}.content")
     if item.get("tool_calls"):
         if role != "assistant":
             raise ValueError(f"{where}: only an assistant message can have tool_calls, not one of role {role!r}")
@@ -94,7 +95,7 @@ def _string(value: Any, where: str) -> str:
     return str(check_plain_text(value, where))
 
 
-def _content(content: Any, role: str, where: str, media: bool) -> Any:
+def _content(content: Any, role: str, where: str) -> Any:
     if isinstance(content, str):
         return _string(content, where)
     if role == "tool" and not (isinstance(content, (list, tuple)) and all(_is_part(part) for part in content)):
@@ -102,23 +103,24 @@ def _content(content: Any, role: str, where: str, media: bool) -> Any:
         return {"value": made} if isinstance(made, list) else made  # a list would be read as parts
     if isinstance(content, Mapping) or not isinstance(content, Iterable):
         raise TypeError(f"{where} must be a string or a list of parts, not {type(content).__name__}")
-    return [_part(part, f"{where}[{i}]", media) for i, part in enumerate(content)]
+    return [_part(part, f"{where}[{i}]") for i, part in enumerate(content)]
 
 
 def _is_part(part: Any) -> bool:
-    return isinstance(part, Mapping) and (part.get("type") in _TEXTS or part.get("type") in MEDIA)
+    return isinstance(part, Mapping) and (part.get("type") in _TEXTS or part.get("type") in KINDS)
 
 
-def _part(part: Any, where: str, media: bool) -> dict[str, Any]:
+def _part(part: Any, where: str) -> dict[str, Any]:
     if isinstance(part, str):
         return {"type": "text", "text": _string(part, where)}
     kind = part.get("type") if isinstance(part, Mapping) else None
     if kind in _TEXTS and isinstance(part, Mapping):
         return {"type": "text", "text": _string(part.get("text"), f"{where}.text")}
-    if kind in MEDIA:
-        if not media:
-            raise not_available("chat", f"{where}.type", kind)
-        return {"type": MEDIA[kind]}
+    if kind in KINDS and isinstance(part, Mapping):
+        if isinstance(part.get("source"), Slot):  # checked before
+            return {"type": kind, "source": part["source"]}
+        source = part_of(part, where)
+        return {"type": KINDS[kind]} if source is None else {"type": KINDS[kind], "source": Slot(where, source)}
     raise ValueError(
         f"{where} must be a part like {{'type': 'text', 'text': ...}}, not "
         + (f"one of type {kind!r}" if isinstance(part, Mapping) else type(part).__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from ..types import GenerateOptions, not_available, unknown_option
+from ..types import GenerateOptions, unknown_option
 
 # The rest of the folder is imported when a model first chats: a start without a chat should not pay for it.
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from .. import _core
     from ..generation import GenerationStream
+    from ..soft import Senses
     from ..types import GenerateArgs
+    from .attachments import Given
     from .awaiting import AsyncChatStream
     from .format import ChatFormat, Prompt
     from .result import ChatResult
@@ -27,9 +29,10 @@ if TYPE_CHECKING:
     Messages = str | Sequence[Any]
 
 MAX_TOKENS = 2048
-_MEDIA = ("images", "audio", "video")
+_MEDIA = ("images", "audio", "video", "image_tokens", "fps")
 _OWN = ("tools", "tool_choice", "think", "preserve_thinking", "stream", *_MEDIA)
-# Kept from being drawn where nothing could follow: a call without tools, the end of a picture that was not begun.
+# Kept from being drawn where nothing could follow: a call without tools, the end of a picture that was not begun. What
+# the model's makers suppress the engine bans by itself; older files do not tell.
 _NEVER = ("<image|>", "<audio|>")
 
 
@@ -47,20 +50,32 @@ class ChatMethods:
     @abstractmethod
     def _begin(
         self,
-        ids: NDArray[np.int32],
+        ids: NDArray[np.int32] | _core.Prompt,
         options: GenerateOptions,
         warnings: list[str],
         after: int | None = None,
         session: _core.Session | None = None,
     ) -> GenerationStream: ...
 
+    @property
+    @abstractmethod
+    def _senses(self) -> Senses: ...
+
+    def _turn(self, message: dict[str, Any], media: dict[str, Any]) -> dict[str, Any]:
+        """A message for a session to keep: with soft tokens in place of the images and sounds in it and beside it."""
+        from .attachments import Given, encoded, placed, slots
+        from .messages import check_message
+
+        checked = placed([check_message(message)], Given(**media))
+        return encoded(checked[0], self._senses) if any(slots(checked)) else message
+
     def _talk(self, messages: list[dict[str, Any]], options: dict[str, Any], session: _core.Session) -> ChatStream:
         """One turn of a session; options as a caller of `chat` gives them."""
         given = dict(options)
-        _no_media(**{name: given.pop(name) for name in _MEDIA if name in given})
         tools, choice = given.pop("tools", None), given.pop("tool_choice", "auto")
         think, preserve = given.pop("think", False), given.pop("preserve_thinking", False)
-        return self._chat(messages, tools, choice, think, preserve, given, session)
+        media = _given((), None, None, None, None)
+        return self._chat(messages, media, tools, choice, think, preserve, given, session)
 
     if TYPE_CHECKING:
 
@@ -72,6 +87,8 @@ class ChatMethods:
             images: Any = ...,
             audio: Any = ...,
             video: Any = ...,
+            image_tokens: int | str | None = ...,
+            fps: float | None = ...,
             tools: Any = ...,
             tool_choice: Any = ...,
             think: bool = ...,
@@ -87,6 +104,8 @@ class ChatMethods:
             images: Any = ...,
             audio: Any = ...,
             video: Any = ...,
+            image_tokens: int | str | None = ...,
+            fps: float | None = ...,
             tools: Any = ...,
             tool_choice: Any = ...,
             think: bool = ...,
@@ -102,6 +121,8 @@ class ChatMethods:
         images: Any = (),
         audio: Any = None,
         video: Any = None,
+        image_tokens: int | str | None = None,
+        fps: float | None = None,
         tools: Any = None,
         tool_choice: Any = "auto",
         think: bool = False,
@@ -119,7 +140,11 @@ class ChatMethods:
         think: let the model think first (Gemma 4); `.thinking` is what it thought.
         preserve_thinking: keep the thoughts of earlier turns that called tools.
         stream: give an iterator of chunks back; each has `.kind`, "text", "thinking" or "tool_call".
-        images, audio, video: not available in this version.
+        images: a list of images (paths, bytes, PIL images, uint8 arrays, data URLs, or `gemlet.Image`), audio and video
+        one or a list of them; they stand before the text of the last user message, or where its parts without a source
+        are. Parts of messages as OpenAI has them take data URLs only; {"type": "image", "image": path} is a file.
+        image_tokens: tokens an image may take (280); more show smaller print. fps: frames a second of a video. What was
+        made of each is told in `.warnings`.
         options: those of `generate`, but max_tokens is 2048, stop strings are looked for in the text alone, and
         overflow="truncate" leaves out whole turns, the oldest first. A constraint (schema, regex, grammar, choices)
         holds for what comes after the thought, gives `.parsed`, and excludes calls.
@@ -130,8 +155,8 @@ class ChatMethods:
         ...     {chunk.kind for chunk in chunks}
         {'text'}
         """
-        _no_media(images=images, audio=audio, video=video)
-        running = self._chat(messages, tools, tool_choice, think, preserve_thinking, options)
+        given = _given(images, audio, video, image_tokens, fps)
+        running = self._chat(messages, given, tools, tool_choice, think, preserve_thinking, options)
         return running if stream else running.result
 
     if TYPE_CHECKING:
@@ -144,6 +169,8 @@ class ChatMethods:
             images: Any = ...,
             audio: Any = ...,
             video: Any = ...,
+            image_tokens: int | str | None = ...,
+            fps: float | None = ...,
             tools: Any = ...,
             tool_choice: Any = ...,
             think: bool = ...,
@@ -159,6 +186,8 @@ class ChatMethods:
             images: Any = ...,
             audio: Any = ...,
             video: Any = ...,
+            image_tokens: int | str | None = ...,
+            fps: float | None = ...,
             tools: Any = ...,
             tool_choice: Any = ...,
             think: bool = ...,
@@ -174,6 +203,8 @@ class ChatMethods:
         images: Any = (),
         audio: Any = None,
         video: Any = None,
+        image_tokens: int | str | None = None,
+        fps: float | None = None,
         tools: Any = None,
         tool_choice: Any = "auto",
         think: bool = False,
@@ -191,10 +222,10 @@ class ChatMethods:
         >>> [answer.usage.completion_tokens for answer in asyncio.run(both())]
         [2, 3]
         """
-        _no_media(images=images, audio=audio, video=video)
+        given = _given(images, audio, video, image_tokens, fps)
 
         def start() -> ChatStream:
-            return self._chat(messages, tools, tool_choice, think, preserve_thinking, options)
+            return self._chat(messages, given, tools, tool_choice, think, preserve_thinking, options)
 
         from .awaiting import AsyncChatStream, whole
 
@@ -204,6 +235,11 @@ class ChatMethods:
         self,
         messages: Messages,
         *,
+        images: Any = (),
+        audio: Any = None,
+        video: Any = None,
+        image_tokens: int | str | None = None,
+        fps: float | None = None,
         tools: Any = None,
         think: bool = False,
         preserve_thinking: bool = False,
@@ -212,12 +248,14 @@ class ChatMethods:
     ) -> NDArray[np.int32] | str:
         """The prompt of a conversation, as `chat` would give it to the model: ids (T,) int32, or a string.
 
-        Use ids for `generate`; in the string, control tokens look the same as text that only looks like them.
+        Use ids for `generate`; in the string, control tokens look the same as text that only looks like them. Where an
+        image or sound stands, the ids are placeholders, which mean nothing without it.
 
         >>> m.apply_chat_template("Hi", tokenize=False)
         '<bos><start_of_turn>user\\nHi<end_of_turn>\\n<start_of_turn>model\\n'
         """
-        prompt = self._prompt_of(messages, tools, think, preserve_thinking, add_generation_prompt)
+        given = _given(images, audio, video, image_tokens, fps)
+        prompt = self._prompt_of(messages, given, tools, think, preserve_thinking, add_generation_prompt)
         return prompt.ids if tokenize else prompt.text
 
     def count_tokens(
@@ -227,6 +265,8 @@ class ChatMethods:
         images: Any = (),
         audio: Any = None,
         video: Any = None,
+        image_tokens: int | str | None = None,
+        fps: float | None = None,
         tools: Any = None,
         think: bool = False,
         preserve_thinking: bool = False,
@@ -236,21 +276,29 @@ class ChatMethods:
         >>> m.count_tokens("Hi")
         10
         """
-        _no_media(images=images, audio=audio, video=video)
-        return len(self._prompt_of(messages, tools, think, preserve_thinking, True).ids)
+        given = _given(images, audio, video, image_tokens, fps)
+        return len(self._prompt_of(messages, given, tools, think, preserve_thinking, True).ids)
 
     def _chat_format(self) -> ChatFormat:
         from .format import ChatFormat
 
         if self._format is None:  # two threads may both make it; either will do
-            self._format = ChatFormat(self._path, self._engine.tokenizer, str(self._info["architecture"]))
+            architecture = str(self._info["architecture"])
+            self._format = ChatFormat(self._path, self._engine.tokenizer, architecture, self._senses)
         return self._format
 
     def _prompt_of(
-        self, messages: Messages, tools: Any, think: bool, preserve_thinking: bool, add_generation_prompt: bool
+        self,
+        messages: Messages,
+        given: Given,
+        tools: Any,
+        think: bool,
+        preserve_thinking: bool,
+        add_generation_prompt: bool,
     ) -> Prompt:
         return self._chat_format().render(
             messages,
+            media=given,
             tools=tools,
             think=think,
             preserve_thinking=preserve_thinking,
@@ -260,6 +308,7 @@ class ChatMethods:
     def _chat(
         self,
         messages: Messages,
+        media: Given,
         tools: Any,
         tool_choice: Any,
         think: bool,
@@ -280,7 +329,12 @@ class ChatMethods:
         may_call, call = check_tool_choice(tool_choice, declared, think=think)
         chat_format, tokenizer = self._chat_format(), self._engine.tokenizer
         prompt = self._fitted(
-            messages, options, tools=declared if may_call else None, think=think, preserve_thinking=preserve_thinking
+            messages,
+            options,
+            media=media,
+            tools=declared if may_call else None,
+            think=think,
+            preserve_thinking=preserve_thinking,
         )
         tokens = chat_format.tokens
         never = [*map(tokenizer.find, _NEVER), *([] if may_call else [tokens.opens_call])]
@@ -307,7 +361,7 @@ class ChatMethods:
             tools=[tool["function"]["name"] for tool in declared] if may_call else None,
         )
         after = tokens.closes_channel if prompt.in_thinking else None
-        return ChatStream(self._begin(prompt.ids, options, [], after, session), parser, stop, prompt.warnings)
+        return ChatStream(self._begin(prompt.core, options, [], after, session), parser, stop, prompt.warnings)
 
     def _fitted(self, messages: Messages, options: GenerateOptions, **given: Any) -> Prompt:
         chat_format = self._chat_format()
@@ -317,7 +371,7 @@ class ChatMethods:
         return chat_format.render_recent(messages, context - min(options.max_tokens or context, context // 2), **given)
 
 
-def _no_media(**given: Any) -> None:
-    for name, value in given.items():
-        if value is not None and not (isinstance(value, (list, tuple)) and not value):
-            raise not_available("chat", name, value)
+def _given(images: Any, audio: Any, video: Any, image_tokens: int | str | None, fps: float | None) -> Given:
+    from .attachments import Given
+
+    return Given(images, audio, video, image_tokens, fps)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import UnsupportedModel
+from ..prompt import placeholder_id
+from ..soft import MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,12 +21,29 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .. import _core
+    from ..soft import Frame
+
+    SoftSpan = tuple[int, str, NDArray[np.float32], bytes]  # where it begins, its kind, its rows (n, D), their hash
 
 
 class Marker(str):
     """A control token written out and meant as one; a plain `str` beside it is text, whatever it looks like."""
 
     __slots__ = ()
+
+
+class SoftPiece(Marker):
+    """Placeholders, one for each soft token of a frame; the soft tokens themselves are in `.frame`."""
+
+    frame: Frame
+    kind: str
+
+    @classmethod
+    def of(cls, frame: Frame, kind: str) -> SoftPiece:
+        """The placeholders of a frame, written out."""
+        made = cls(MARKS[kind][1] * len(frame.rows))
+        made.frame, made.kind = frame, kind
+        return made
 
 
 _EVERY = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
@@ -101,8 +120,20 @@ def marker_id(tokenizer: _core.Tokenizer, name: str) -> int:
 
 def to_ids(tokenizer: _core.Tokenizer, pieces: Iterable[str], family: str) -> NDArray[np.int32]:
     """Ids (T,) of a prompt, with exactly one BOS at its start if the vocabulary has one."""
+    return to_prompt(tokenizer, pieces, family)[0]
+
+
+def to_prompt(
+    tokenizer: _core.Tokenizer, pieces: Iterable[str], family: str
+) -> tuple[NDArray[np.int32], list[SoftSpan]]:
+    """The same, and where soft tokens stand in it."""
     rows: list[NDArray[np.int32]] = []
+    spans: list[SoftSpan] = []
     for piece in joined(pieces):
+        if isinstance(piece, SoftPiece):
+            spans.append((sum(map(len, rows)), piece.kind, piece.frame.rows, piece.frame.digest))
+            rows.append(np.full(len(piece.frame.rows), placeholder_id(tokenizer, piece.kind), np.int32))
+            continue
         if isinstance(piece, Marker):
             rows.append(np.array([marker_id(tokenizer, piece)], np.int32))
             continue
@@ -113,8 +144,9 @@ def to_ids(tokenizer: _core.Tokenizer, pieces: Iterable[str], family: str) -> ND
     ids = np.concatenate(rows) if rows else np.empty(0, np.int32)
     bos = tokenizer.bos
     if bos < 0:
-        return ids
+        return ids, spans
     start = 0
     while start < len(ids) and ids[start] == bos:
         start += 1
-    return np.concatenate([np.array([bos], np.int32), ids[start:]])
+    moved = [(begin + 1 - start, *rest) for begin, *rest in spans]
+    return np.concatenate([np.array([bos], np.int32), ids[start:]]), moved  # type: ignore[return-value]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import GemletError
 from . import output
 from .chat_input import Input
+from .run import budget
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -30,6 +31,9 @@ SETTINGS = {
 COMMANDS = {
     "/help": "this list",
     "/system [TEXT]": "show or set the system message; '/system -' takes it away",
+    "/image FILE": "show the model an image with the next message",
+    "/video FILE": "show it a video",
+    "/audio FILE": "let it hear sound",
     "/think [on|off]": "let the model think before it answers",
     "/set [NAME VALUE]": f"show or set an option: {', '.join(SETTINGS)}; VALUE '-' is its default",
     "/retry": "answer the last message anew",
@@ -49,6 +53,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     output.add_model(parser)
     add = parser.add_argument
     add("--system", metavar="TEXT", help="the system message")
+    add(
+        "--image-tokens",
+        type=budget,
+        default=280,
+        metavar="N",
+        help="of an image: 70, 140, 280, 560, 1120 or auto (280)",
+    )
     add("--think", action="store_true", help="let the model think before it answers (Gemma 4)")
     add("--load", metavar="FILE", help="go on with a conversation that /save wrote")
     add("-n", "--max-tokens", type=int, metavar="N", help="new tokens of an answer at most (2048)")
@@ -112,6 +123,8 @@ class Talk:
         self._set_thinking(args.think)
         self._json, self._quiet = args.json, args.quiet
         self._messages: list[dict[str, Any]] = []
+        self._image_tokens = args.image_tokens
+        self._waiting: list[dict[str, Any]] = []  # parts that go out with the next message
         self._told: set[str] = set()
 
     def take(self, text: str) -> bool:
@@ -134,8 +147,11 @@ class Talk:
 
     # ---- answers
 
-    def _answer(self, text: str) -> None:
-        self._messages.append({"role": "user", "content": text})
+    def _answer(self, content: str | list[dict[str, Any]]) -> None:
+        if self._waiting and isinstance(content, str):
+            content = [*self._waiting, {"type": "text", "text": content}]
+            self._waiting = []
+        self._messages.append({"role": "user", "content": content})
         try:
             result = self._stream()
         except BaseException:
@@ -205,6 +221,28 @@ class Talk:
             self._system = None if rest == "-" else rest
         output.say(f"system: {self._system or 'none'}")
 
+    def _do_image(self, rest: str) -> None:
+        self._attach("image", rest, {"image_tokens": self._image_tokens})
+
+    def _do_video(self, rest: str) -> None:
+        self._attach("video", rest, {})
+
+    def _do_audio(self, rest: str) -> None:
+        self._attach("audio", rest, {})
+
+    def _attach(self, kind: str, path: str, options: dict[str, Any]) -> None:
+        """Encoded at once, so that what is wrong with it is told now and not with the message."""
+        from ..prompt import PARTS, local
+
+        if not path:
+            raise ValueError(f"/{kind} needs a file name")
+        local(path, f"/{kind}")  # before it is taken for the name of a file
+        path = os.path.abspath(os.path.expanduser(path))  # a saved conversation may be gone on with elsewhere
+        soft = self._model._senses.tokens(PARTS[kind](path, **options), f"/{kind}")
+        self._waiting.append({"type": kind, kind: path, **options})
+        notes = "".join(f"; {note}" for note in soft.notes)
+        output.say(f"{kind}: {path}, {len(soft)} tokens, with the next message{notes}")
+
     def _do_think(self, rest: str) -> None:
         if rest not in ("", "on", "off"):
             raise ValueError(f"/think takes 'on' or 'off', not {rest!r}")
@@ -238,28 +276,29 @@ class Talk:
 
     def _do_clear(self, rest: str) -> None:
         self._messages.clear()
+        self._waiting.clear()
         output.say("forgotten")
 
     def _do_undo(self, rest: str) -> None:
-        output.say(f"forgotten: {self._forget_last()}")
+        output.say(f"forgotten: {_text_of(self._forget_last())}")
 
     def _do_retry(self, rest: str) -> None:
         before = list(self._messages)
-        text = self._forget_last()
+        content = self._forget_last()
         try:
-            self._answer(text)
+            self._answer(content)
         except BaseException:
             self._messages = before
             raise
 
-    def _forget_last(self) -> str:
-        """Takes the last message of the user away with what came after; gives its text."""
+    def _forget_last(self) -> Any:
+        """Takes the last message of the user away with what came after; gives its content."""
         last = max((i for i, message in enumerate(self._messages) if message["role"] == "user"), default=-1)
         if last < 0:
             raise ValueError("there is no message yet")
-        text = self._messages[last]["content"]
+        content = self._messages[last]["content"]
         del self._messages[last:]
-        return str(text)
+        return content
 
     def _do_save(self, path: str) -> None:
         if not path:
@@ -294,10 +333,22 @@ class Talk:
             raise ValueError(f"{path}: no saved conversation: {error}") from None
         given = saved.get("messages") if isinstance(saved, dict) else saved
         messages, _ = check_messages(given)
+        # Parts stay as they are written: a file's path, or a data URL.
+        messages = [
+            {**message, "content": raw["content"]} if isinstance(message["content"], list) else message
+            for message, raw in zip(messages, given if isinstance(given, list) else messages, strict=True)
+        ]
         if messages[0]["role"] in ("system", "developer") and isinstance(messages[0]["content"], str):
             self._system = messages.pop(0)["content"]
         self._messages = messages
         output.say(f"loaded: {path}, {len(messages)} messages")
+
+
+def _text_of(content: Any) -> str:
+    """What was written, and the names of what was shown."""
+    if isinstance(content, str):
+        return content
+    return " ".join(str(part.get("text", part.get(part["type"]))) for part in content)
 
 
 _CONTROLS = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)))

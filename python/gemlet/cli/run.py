@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import output
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from ..model import Model
     from ..results import Generation
 
 _LONG_PROMPT = 1024  # tokens from which reading the prompt is worth a bar
@@ -20,6 +21,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     output.add_model(parser)
     parser.add_argument("prompt", metavar="PROMPT", nargs="?", help="text; '-' or nothing reads standard input")
     add = parser.add_argument
+    add("--image", action="append", default=[], metavar="FILE", help="an image before the prompt; may be given again")
+    add("--video", action="append", default=[], metavar="FILE", help="a video before the prompt; may be given again")
+    add("--audio", action="append", default=[], metavar="FILE", help="sound before the prompt; may be given again")
+    add(
+        "--image-tokens",
+        type=budget,
+        default=280,
+        metavar="N",
+        help="of an image: 70, 140, 280, 560, 1120 or auto (280)",
+    )
     add("-n", "--max-tokens", type=int, default=256, metavar="N", help="new tokens at most (256)")
     add("--temperature", type=float, metavar="X", help="0 takes the likeliest token (1.0)")
     add("--top-k", type=int, metavar="N", help="draw from the N likeliest, 0: all (64)")
@@ -54,6 +65,32 @@ def _prompt(args: Namespace) -> str:
     return output.read_text("-").removesuffix("\n")  # the newline that echo and editors add is not meant
 
 
+def budget(text: str) -> int | str:
+    """A number of tokens, or "auto"; `gemlet.Image` knows which there are."""
+    return int(text) if text.isdecimal() else text
+
+
+def _whole_prompt(model: Model, args: Namespace, text: str) -> Any:
+    """The text, its ids, or with images and sound a `Prompt`."""
+    ids = model.tokenize(text, parse_special=True) if args.special else None
+    media = _media(args)
+    if not media:
+        return text if ids is None else ids
+    from ..prompt import Prompt
+
+    first = [] if ids is None else [ids[:1]]  # BOS comes before all
+    return Prompt([*first, *media, text if ids is None else ids[1:]])
+
+
+def _media(args: Namespace) -> list[Any]:
+    if not (args.image or args.video or args.audio):
+        return []
+    from ..prompt import Audio, Image, Video
+
+    images = [Image(path, image_tokens=args.image_tokens) for path in args.image]
+    return [*images, *map(Video, args.video), *map(Audio, args.audio)]
+
+
 def _schema(given: str | None) -> str | None:
     return given if given is None or given.lstrip().startswith("{") else output.read_text(given)
 
@@ -66,7 +103,7 @@ def run(args: Namespace) -> int:
     with output.load(args) as model:
         bar = output.progress("reading the prompt", " tokens")
         stream = model.generate(
-            model.tokenize(prompt, parse_special=True) if args.special else prompt,
+            _whole_prompt(model, args, prompt),
             stream=True,
             max_tokens=args.max_tokens,
             temperature=args.temperature,

@@ -1,0 +1,135 @@
+"""The part that sees at E2B's real size, beside transformers on torch, in pairs: who needs less time for one picture.
+
+    python benchmarks/vision.py                       # 280 and 1120 tokens, float32 and bfloat16
+    python benchmarks/vision.py --tokens 280 --pairs 3 --dtypes float32 --json vision.json
+
+Writes a random tower itself: 16 layers, width 768, feed-forward 3072, bfloat16 weights in a folder, with a tiny text
+model. The two take turns, and a figure is the median of the pairs' ratios. Also printed: how far the soft tokens are
+from those of the other, and with --memory what encoding a photograph of 4000 x 3000 takes above the model. Needs torch
+and transformers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+sys.path.insert(0, str(TESTS))
+import gemlet  # noqa: E402
+import pictures  # noqa: E402
+import vision_models  # noqa: E402
+from gemlet._core import testing  # noqa: E402
+
+PHOTO = (3000, 4000)
+
+
+def tower() -> tuple[Any, Any, dict[str, np.ndarray]]:
+    maker = vision_models.script("make_vision")
+    v = replace(maker.VARIANTS[0], name="e2b-real", d=768, H=12, C=64, F=3072, L=16, positions=10240)
+    return maker, v, {name: rounded(array) for name, array in loose(maker.weights(v)).items()}
+
+
+def loose(made: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Bounds as wide as released ones, which few values reach."""
+    return {name: np.float32(8 * array) if array.ndim == 0 else array for name, array in made.items()}
+
+
+def rounded(array: np.ndarray) -> np.ndarray:
+    """To bfloat16, so that all compute with the same weights."""
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    return (((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16) << 16).astype(np.uint32).view(np.float32).reshape(array.shape)
+
+
+def seconds(call: Any) -> tuple[float, Any]:
+    start = time.perf_counter()
+    made = call()
+    return time.perf_counter() - start, made
+
+
+def distance(made: np.ndarray, wanted: np.ndarray) -> float:
+    return float(np.linalg.norm(made - wanted) / np.linalg.norm(wanted))
+
+
+def compare(folder: str, tokens: int, pairs: int, dtypes: list[str], threads: int) -> dict[str, Any]:
+    import torch
+
+    torch.set_num_threads(threads)
+    maker, v, made = tower()
+    photo = pictures.gradient(*PHOTO) // 2 + pictures.noise(*PHOTO) // 2
+    size = testing.target_size(*PHOTO, tokens)
+    resized = testing.resize(photo, *size, threads)
+    patches = tokens * 9  # the reference pads to the budget
+    figures: dict[str, Any] = {"tokens": tokens, "size": list(size), "patches": size[0] * size[1] // 256}
+    with gemlet.load(folder, threads=threads) as model:
+        for dtype in dtypes:
+            run = maker.transformers_part(v, made, dtype=dtype, patches=patches)
+            ratios, ours_s, theirs_s = [], [], []
+            for _ in range(pairs):
+                ours, soft = seconds(lambda: model.encode_image(resized, image_tokens=tokens))
+                theirs, wanted = seconds(lambda run=run: run(resized))
+                ratios.append(theirs / ours), ours_s.append(ours), theirs_s.append(theirs)
+            figures[dtype] = {
+                "gemlet_s": statistics.median(ours_s),
+                "transformers_s": statistics.median(theirs_s),
+                "ratio": statistics.median(ratios),
+                "ratios": ratios,
+                "distance": distance(soft, wanted),
+            }
+            print(json.dumps({"tokens": tokens, dtype: figures[dtype]}), flush=True)
+    return figures
+
+
+def resident() -> tuple[float, float]:
+    """MiB now, and the most there ever were."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    values = {line.split(":")[0]: line.split()[1] for line in lines if line.startswith("Vm")}
+    return int(values["VmRSS"]) / 1024, int(values["VmHWM"]) / 1024
+
+
+def memory(folder: str, threads: int) -> dict[str, float]:
+    photo = pictures.gradient(*PHOTO)
+    with gemlet.load(folder, threads=threads) as model:
+        model.encode_image(photo[:480, :640], image_tokens=70)
+        before, _ = resident()
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+        model.encode_image(photo, image_tokens=1120)
+        after, peak = resident()
+    return {"before_mib": before, "peak_above_mib": peak - before, "left_mib": after - before}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--tokens", type=int, nargs="+", default=[280, 1120])
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--folder", help="where the model lies, or is written to if there is none")
+    parser.add_argument("--memory", action="store_true", help="only the memory of one photograph")
+    parser.add_argument("--json", help="write the figures here")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(given.folder or scratch) / "e2b-vision"
+        if not (folder / "config.json").exists():
+            maker, v, made = tower()
+            vision_models.write_variant(folder, maker, v, made, "BF16")
+        if given.memory:
+            figures: Any = memory(str(folder), given.threads)
+            print(json.dumps(figures))
+        else:
+            figures = [compare(str(folder), n, given.pairs, given.dtypes, given.threads) for n in given.tokens]
+    if given.json:
+        Path(given.json).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

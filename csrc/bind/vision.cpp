@@ -1,0 +1,60 @@
+// _core: what a model sees with, and pictures as soft tokens.
+#include "bind/array.h"
+#include "bind/bind.h"
+#include "bind/wait.h"
+#include "engine/see.h"
+
+#include <pybind11/stl.h>
+
+namespace py = pybind11;
+
+namespace gemlet::bind {
+namespace {
+
+using engine::Engine;
+
+// None for a model that does not see.
+py::object vision(const Engine& e) {
+  if (e.vision() == nullptr) return py::none();
+  const model::VisionConfig& c = e.vision()->config();
+  py::dict d;
+  d["path"] = e.vision()->file().path(), d["format"] = e.vision()->file().format();
+  d["side"] = c.side(), d["layers"] = c.layers, d["width"] = c.width, d["heads"] = c.heads;
+  d["parameters"] = e.vision()->weights().parameters;
+  size_t bytes = 0;
+  for (const auto& file : e.vision()->file().files()) bytes += file->size();
+  d["file_bytes"] = bytes;
+  return d;
+}
+
+// Each picture (H, W, 3) as soft tokens (n, D), with the size (height, width) it was given. They go through together.
+py::list see(const std::shared_ptr<Engine>& e, const std::vector<In<uint8_t>>& pictures, int64_t tokens) {
+  if (e->vision() == nullptr) throw BadArgument("picture: this model has no part that sees");
+  const int64_t side = e->vision()->config().side(), width = e->decoder().config().width;
+  std::vector<engine::SeenPicture> seen;
+  py::list out_list;
+  for (const In<uint8_t>& p : pictures) {
+    expect_dims(p, 3, "picture");
+    if (p.shape(2) != 3) throw BadArgument(cat("picture: expected (H, W, 3), got ", p.shape(2), " channels"));
+    const media::ImageSize from{p.shape(0), p.shape(1)};
+    const int64_t budget = tokens > 0 ? tokens : media::smallest_budget(from, side);
+    const media::ImageSize to = media::target_size(from, budget, side);
+    py::array_t<float> rows = out<float>({to.height / side * (to.width / side), width});
+    seen.push_back({{p.data(), from, from.width * 3}, to, rows.mutable_data()});
+    out_list.append(py::make_tuple(rows, py::make_tuple(to.height, to.width), budget));
+  }
+  if (seen.empty()) return out_list;
+  const auto job = std::make_shared<engine::SeeJob>(*e, std::move(seen));
+  e->scheduler().submit(job);
+  wait_for(*job);
+  return out_list;
+}
+
+}  // namespace
+
+void register_vision(py::module_& m) {
+  m.def("vision", &vision, py::arg("model"));
+  m.def("see", &see, py::arg("model"), py::arg("pictures"), py::arg("tokens"));
+}
+
+}  // namespace gemlet::bind

@@ -1,0 +1,216 @@
+"""Soft tokens: what a tower makes of an image, a sound or a video, and the cache that makes each of them once.
+
+Knows no tower and decodes no file; a model's towers are behind the protocol `Towers`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from .errors import MediaError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+# What stands around the soft tokens of each kind, and what stands for one of them: begin, placeholder, end.
+MARKS = {
+    "image": ("<|image>", "<|image|>", "<image|>"),
+    "video": ("<|image>", "<|video|>", "<image|>"),  # of each frame
+    "audio": ("<|audio>", "<|audio|>", "<audio|>"),
+}
+NAMES = {"image": "images", "video": "videos", "audio": "sound"}
+CACHE_BYTES = 1 << 28
+_FPS = 24  # where nobody knows better
+
+
+class Frame(NamedTuple):
+    """One run of soft tokens: rows (n, D) float32, their hash, and the text in front of it, a frame's time."""
+
+    rows: NDArray[np.float32]
+    digest: bytes
+    text: str = ""
+
+
+class SoftTokens:
+    """The soft tokens of one image, sound or video, to use in place of it; nothing is encoded again.
+
+    rows: (n, D) as `Model.encode_image` and `encode_audio` give them; for a video one such array a frame.
+    kind: "image", "audio" or "video". times: seconds of a video's frames, in order; without them, 24 frames a second.
+
+    >>> import numpy as np
+    >>> SoftTokens(np.zeros((2, 640)))
+    <gemlet.SoftTokens, image, 2 tokens>
+    """
+
+    def __init__(
+        self,
+        rows: Any,
+        kind: str = "image",
+        *,
+        times: Sequence[float] | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        if kind not in MARKS:
+            raise ValueError(f"SoftTokens: kind must be one of {', '.join(map(repr, MARKS))}, not {kind!r}")
+        if times is not None and kind != "video":
+            raise ValueError(f"SoftTokens: times= is for a video's frames, not for kind {kind!r}")
+        runs = list(rows) if kind == "video" and not (isinstance(rows, np.ndarray) and rows.ndim == 2) else [rows]
+        if not runs:
+            raise ValueError("SoftTokens: no frames; a video has at least one")
+        at = [i / _FPS for i in range(len(runs))] if times is None else [float(second) for second in times]
+        if len(at) != len(runs):
+            raise ValueError(f"SoftTokens: {len(runs)} frames, but {len(at)} times")
+        made = [_checked(run) for run in runs]
+        if len({run.shape[1] for run in made}) != 1:
+            raise ValueError("SoftTokens: the frames' rows differ in width")
+        stamps = [f"{' ' if i else ''}{stamp(second)} " for i, second in enumerate(at)] if kind == "video" else [""]
+        self.kind = kind
+        self.frames = tuple(Frame(run, _digest(run), text) for run, text in zip(made, stamps, strict=True))
+        self.times = tuple(at) if kind == "video" else ()
+        self.notes = tuple(notes)
+
+    @property
+    def rows(self) -> NDArray[np.float32]:
+        """All rows (n, D) float32, frame after frame."""
+        return self.frames[0].rows if len(self.frames) == 1 else np.concatenate([frame.rows for frame in self.frames])
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return int(self.frames[0].rows.shape[1])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the rows."""
+        return sum(frame.rows.nbytes for frame in self.frames)
+
+    def __len__(self) -> int:
+        return sum(len(frame.rows) for frame in self.frames)
+
+    def quiet(self) -> SoftTokens:
+        """The same without notes: they were told."""
+        made = object.__new__(SoftTokens)
+        made.__dict__.update(self.__dict__, notes=())
+        return made
+
+    def __repr__(self) -> str:
+        frames = f"{len(self.frames)} frames, " if self.kind == "video" else ""
+        return f"<gemlet.SoftTokens, {self.kind}, {frames}{len(self)} tokens>"
+
+
+def stamp(seconds: float) -> str:
+    """Minutes and seconds, as frames are told apart by.
+
+    >>> stamp(61.9), stamp(6000)
+    ('01:01', '100:00')
+    """
+    return f"{int(seconds // 60):02d}:{int(seconds % 60):02d}"
+
+
+def _checked(rows: Any) -> NDArray[np.float32]:
+    array = np.array(rows, dtype=np.float32, order="C", copy=True)
+    if array.ndim != 2 or 0 in array.shape:
+        raise ValueError(f"SoftTokens: expected rows (n, D), got shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError("SoftTokens: a row has a value that is no finite number")
+    array.flags.writeable = False
+    return array
+
+
+def _digest(rows: NDArray[np.float32]) -> bytes:
+    return hashlib.blake2b(rows.tobytes(), digest_size=16).digest()
+
+
+class Towers(Protocol):
+    """What a model sees and hears with. A method that is missing: it cannot; `MediaError`: not this source."""
+
+    def encode_image(self, source: Any, *, image_tokens: int | str) -> SoftTokens:
+        """Of one picture."""
+
+    def encode_video(self, source: Any, *, image_tokens: int | str, **options: Any) -> SoftTokens:
+        """Of frames of a film, with their times."""
+
+    def encode_audio(self, source: Any, **options: Any) -> SoftTokens:
+        """Of one sound."""
+
+
+def _bare(text: str, openings: Sequence[str]) -> str:
+    """A message without the name of what it is about, which the caller knows better."""
+    for opening in openings:
+        text = text.removeprefix(f"{opening}: ")
+    return text
+
+
+class SoftCache:
+    """Soft tokens by what they were made of; the least recently used go first. May be used from several threads."""
+
+    def __init__(self, budget: int = CACHE_BYTES) -> None:
+        self._budget = budget
+        self._kept: OrderedDict[bytes, SoftTokens] = OrderedDict()
+        self._lock = threading.RLock()
+        self.nbytes = 0
+
+    def get(self, key: bytes | None, make: Callable[[], SoftTokens]) -> SoftTokens:
+        """What is kept under `key`, or what `make` makes, which is kept unless it is more than the whole budget."""
+        if key is None:
+            return make()
+        with self._lock:  # while it is made, too: another thread may be about to ask for the same
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+            made = make()
+            if made.nbytes <= self._budget:
+                self._kept[key] = made
+                self.nbytes += made.nbytes
+            while self.nbytes > self._budget:
+                _, old = self._kept.popitem(last=False)
+                self.nbytes -= old.nbytes
+            return made
+
+    def clear(self) -> None:
+        """Give all back."""
+        with self._lock:
+            self._kept.clear()
+            self.nbytes = 0
+
+
+class Senses:
+    """How one model gets the soft tokens of parts of a prompt."""
+
+    def __init__(self, name: str, width: int, towers: object, cache: SoftCache | None = None) -> None:
+        self.name, self.width = name, width
+        self.towers = towers
+        self.cache = SoftCache() if cache is None else cache
+
+    def tokens(self, part: Any, where: str) -> SoftTokens:
+        """Of an `Image`, `Audio` or `Video`; `where` opens every message of an error."""
+        source = part.source
+        if isinstance(source, SoftTokens):
+            if source.kind != part.kind:
+                raise MediaError(f"{where}: soft tokens of kind {source.kind!r} where {part.kind!r} is expected")
+            return self._fitting(source, where)
+        encode = getattr(self.towers, f"encode_{part.kind}", None)
+        if encode is None:
+            raise MediaError(
+                f"{where}: the model {self.name!r} has no part for {NAMES[part.kind]}; load one that has (of a GGUF "
+                "model the part lies in a file of its own, mmproj, beside it), or leave it out"
+            )
+        try:
+            return self.cache.get(part.key(), lambda: self._fitting(encode(source, **part.options), where))
+        except MediaError as error:
+            raise MediaError(f"{where}: {_bare(str(error), (where, part.kind))}") from None
+
+    def _fitting(self, made: SoftTokens, where: str) -> SoftTokens:
+        if made.width != self.width:
+            raise MediaError(
+                f"{where}: soft tokens of width {made.width}, and {self.name!r} has width {self.width}; "
+                "they were made by another model"
+            )
+        return made

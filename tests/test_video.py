@@ -1,0 +1,147 @@
+"""Frames of short films that the test writes itself: which ones, when, from broken files, and in constant memory."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import resource
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gemlet
+import pictures
+import vision_models
+from gemlet import MediaError
+from gemlet.media.video import sample
+
+av = pytest.importorskip("av")
+
+
+def film(frames: Any, rate: int = 10, kind: str = "mp4", codec: str = "mpeg4", gop: int = 12) -> bytes:
+    out = io.BytesIO()
+    with av.open(out, "w", format=kind) as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.pix_fmt, stream.bit_rate, stream.codec_context.gop_size = "yuv420p", 2_000_000, gop
+        for i, pixels in enumerate(frames):
+            if i == 0:
+                stream.height, stream.width = pixels.shape[:2]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    return out.getvalue()
+
+
+def numbered(count: int, size: tuple[int, int] = (48, 64)) -> list[np.ndarray]:
+    """Frame i is grey of level 2 i."""
+    return [np.full((*size, 3), 2 * i, np.uint8) for i in range(count)]
+
+
+def numbers(frames: Any) -> list[int]:
+    return [round(float(frame.pixels.mean()) / 2) for frame in frames]
+
+
+FILM = film(numbered(100))
+
+
+@pytest.mark.parametrize("count", [1, 7, 32, 99])
+def test_frames_are_those_of_the_reference(count: int) -> None:
+    made = list(sample(FILM, frames=count))
+    wanted = [k * 100 // count for k in range(count)]
+    assert len(made) == count
+    assert max(abs(a - b) for a, b in zip(numbers(made), wanted, strict=True)) <= 1  # levels, after a lossy codec
+    assert [frame.seconds for frame in made] == pytest.approx([i / 10 for i in wanted])
+    assert made[-1].stamp == f"00:{wanted[-1] // 10:02d}"
+
+
+def test_thirty_two_by_default_and_all_of_a_short_film() -> None:
+    assert len(list(sample(FILM))) == 32
+    assert len(list(sample(film(numbered(5))))) == 5
+
+
+def test_frames_a_second() -> None:
+    made = list(sample(FILM, fps=2))
+    assert [frame.stamp for frame in made] == [f"00:{k // 2:02d}" for k in range(20)]
+    assert max(abs(a - b) for a, b in zip(numbers(made), range(0, 100, 5), strict=True)) <= 1
+    assert len(list(sample(FILM, fps=2, frames=3))) == 3
+
+
+def test_scenes_go_where_something_changes() -> None:
+    still = [np.zeros((48, 64, 3), np.uint8)] * 80
+    busy = [pictures.noise(6, 8, seed=i).repeat(8, 0).repeat(8, 1) for i in range(20)]
+    made = list(sample(film(still + busy), frames=8, scenes=True))
+    assert sum(frame.seconds >= 8 for frame in made) >= 6
+    assert [frame.seconds for frame in made] == sorted(frame.seconds for frame in made)
+
+
+def test_a_film_from_a_path_and_from_pictures(tmp_path: Path) -> None:
+    (tmp_path / "film").write_bytes(film(numbered(30), kind="matroska"))
+    assert len(list(sample(tmp_path / "film", frames=4))) == 4
+    assert numbers(sample(np.stack(numbered(10)), frames=5)) == [0, 2, 4, 6, 8]
+    assert numbers(sample(iter(numbered(10)), frames=3)) == [0, 1, 2]
+    assert [frame.stamp for frame in sample(numbered(49))][::24] == ["00:00", "00:01", "00:02"]
+
+
+@pytest.mark.parametrize(("source", "words"), [
+    (b"not a film", "no film that can be read"),
+    (FILM[:200], "damaged|no film that can be read"),
+    ("https://example.org/a.mp4", "nothing is fetched"),
+    ("/nowhere/a.mp4", "there is no file"),
+    ([], "no frames"),
+    (7, "got int"),
+])  # fmt: skip
+def test_what_is_no_film_is_refused_by_name(source: Any, words: str) -> None:
+    with pytest.raises(MediaError, match=words) as caught:
+        list(sample(source, where="video[1]"))
+    assert str(caught.value).startswith("video[1]")
+
+
+def test_a_film_cut_off_gives_what_is_there_or_an_error() -> None:
+    whole = film(numbered(60), kind="matroska")
+    said = []
+    for end in range(300, len(whole), len(whole) // 12):
+        with contextlib.suppress(MediaError):
+            said.append(len(list(sample(whole[:end]))))
+    assert all(count >= 1 for count in said)
+    assert max(said) > 8
+
+
+@pytest.mark.parametrize("options", [{"fps": 0}, {"fps": 2000}, {"frames": 0}, {"frames": True}, {"frames": 10**6}])
+def test_impossible_wishes(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"video: (fps|frames) must be a number"):
+        sample(FILM, **options)
+
+
+def test_sound_alone_is_no_film() -> None:
+    out = io.BytesIO()
+    with av.open(out, "w", format="wav") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+    with pytest.raises(MediaError, match="it has no pictures"):
+        list(sample(out.getvalue()))
+
+
+def test_two_hundred_large_frames_take_the_memory_of_a_few() -> None:
+    source = film(itertools.repeat(pictures.gradient(1080, 1920), 200), gop=50)
+    frames = sample(source, frames=200)
+    next(frames)
+    for _ in range(20):
+        next(frames)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert sum(1 for _ in frames) == 179
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60 * 1024  # KiB; a frame has 6 MiB
+
+
+def test_a_model_sees_a_film_frame_by_frame(tmp_path: Path) -> None:
+    told: list[tuple[int, float]] = []
+    with gemlet.load(vision_models.write_folder(tmp_path / "m", "12b")) as model:
+        made = list(model.encode_video(FILM, frames=11, progress=lambda done, seconds: told.append((done, seconds))))
+        last = list(sample(FILM, frames=11))[-1]
+        assert np.array_equal(made[-1].tokens, model.encode_image(last.pixels, image_tokens=70))
+    assert [frame.stamp for frame in made] == [f"00:{k * 100 // 11 // 10:02d}" for k in range(11)]
+    assert [done for done, _ in told] == list(range(1, 12))
+    assert all(frame.tokens.dtype == np.float32 for frame in made)
