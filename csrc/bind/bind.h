@@ -11,6 +11,7 @@ void register_safetensors(pybind11::module_& m);
 void register_tokenizer(pybind11::module_& m);
 void register_machine(pybind11::module_& m);
 void register_constraint(pybind11::module_& m);
+void register_hearing(pybind11::module_& m);
 void register_generate(pybind11::module_& m);
 void register_model(pybind11::module_& m);
 void register_prompt(pybind11::module_& m);
@@ -29,5 +30,6 @@ void register_testing_drafter(pybind11::module_& testing);
 void register_testing_image(pybind11::module_& testing);
 void register_testing_tokenizer(pybind11::module_& testing);
 void register_testing_sampling(pybind11::module_& testing);
+void register_testing_sound(pybind11::module_& testing);
 
 }  // namespace gemlet::bind

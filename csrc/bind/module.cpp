@@ -13,6 +13,7 @@ PYBIND11_MODULE(_core, m) {
   gemlet::bind::register_generate(m);
   gemlet::bind::register_prompt(m);
   gemlet::bind::register_model(m);
+  gemlet::bind::register_hearing(m);
   gemlet::bind::register_quantize(m);
   gemlet::bind::register_session(m);
   gemlet::bind::register_vision(m);
@@ -27,4 +28,5 @@ PYBIND11_MODULE(_core, m) {
   gemlet::bind::register_testing_image(testing);
   gemlet::bind::register_testing_tokenizer(testing);
   gemlet::bind::register_testing_sampling(testing);
+  gemlet::bind::register_testing_sound(testing);
 }

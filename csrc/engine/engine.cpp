@@ -89,6 +89,7 @@ Engine::Engine(const std::string& path, const LoadOptions& options)
   context_ = choose_context(options.context, decoder_->config().context);
   choose_draft();
   choose_vision(path);
+  choose_audio(path);
 }
 
 void Engine::choose_draft() {
@@ -132,7 +133,8 @@ void Engine::choose_vision(const std::string& path) {
   for (const std::string& projector : options_.projectors) {
     try {
       const bool folder = std::filesystem::is_directory(projector);
-      return take(folder ? model::vision_of_folder(projector) : model::open_vision(projector));
+      take(folder ? model::vision_of_folder(projector) : model::open_vision(projector));
+      if (vision_ != nullptr) return;
     } catch (const Error& e) {
       if (reason.empty()) reason = e.what();
     }
@@ -140,6 +142,29 @@ void Engine::choose_vision(const std::string& path) {
   if (!reason.empty())
     warnings_.push_back(
         cat("a projector lies beside the model, but cannot be used, so pictures will be refused: ", reason));
+}
+
+// The same for sound; one file may hold both.
+void Engine::choose_audio(const std::string& path) {
+  const model::Config& c = decoder_->config();
+  const auto take = [&](std::shared_ptr<const model::AudioFile> file) {
+    if (file != nullptr) audio_ = std::make_unique<const model::AudioTower>(std::move(file), c.width);
+  };
+  if (decoder_->file().format() != std::string("gguf")) return take(model::audio_of_folder(path));
+  if (c.architecture != "gemma4") return;
+  std::string reason;
+  for (const std::string& projector : options_.projectors) {
+    try {
+      const bool folder = std::filesystem::is_directory(projector);
+      take(folder ? model::audio_of_folder(projector) : model::open_audio(projector));
+      if (audio_ != nullptr) return;
+    } catch (const Error& e) {
+      if (reason.empty()) reason = e.what();
+    }
+  }
+  if (!reason.empty())
+    warnings_.push_back(
+        cat("a projector lies beside the model, but cannot be used, so sound will be refused: ", reason));
 }
 
 void Engine::check_ids(const std::vector<int32_t>& ids) const {

@@ -11,6 +11,7 @@
 #include "engine/prefix_cache.h"
 #include "engine/scheduler.h"
 #include "engine/speculate.h"
+#include "model/audio_tower.h"
 #include "model/decoder.h"
 #include "model/vision_tower.h"
 #include "ops/ops.h"
@@ -62,6 +63,7 @@ class Engine {
   DraftKind draft_kind() const { return draft_kind_; }
   const model::Drafter* drafter() const { return drafter_.get(); }    // null: none
   const model::VisionTower* vision() const { return vision_.get(); }  // null: the model does not see
+  const model::AudioTower* audio() const { return audio_.get(); }     // null: the model does not hear
   model::State& draft_state() { return draft_state_; }
   Profile& profile() { return profile_; }
   PrefixCache& prefixes() { return prefixes_; }
@@ -81,6 +83,7 @@ class Engine {
 
  private:
   void choose_draft();
+  void choose_audio(const std::string& path);
   void choose_vision(const std::string& path);
   LoadOptions options_;
   std::shared_ptr<const model::Decoder> decoder_;
@@ -89,6 +92,7 @@ class Engine {
   std::vector<int32_t> end_ids_;
   std::unique_ptr<const model::Drafter> drafter_;
   DraftKind draft_kind_ = DraftKind::Off;
+  std::unique_ptr<const model::AudioTower> audio_;
   std::unique_ptr<const model::VisionTower> vision_;
   std::vector<std::string> warnings_;
   model::KvType kv_type_ = model::KvType::F16;

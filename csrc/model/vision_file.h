@@ -27,7 +27,7 @@ class VisionFile {
   virtual bool axes_first() const = 0;
 };
 
-// Throws ModelNotFound, BadFile, UnsupportedModel (no projector of a kind that gemlet knows).
+// Null for one that only hears. Throws ModelNotFound, BadFile, UnsupportedModel (no projector of a kind that gemlet knows).
 std::shared_ptr<const VisionFile> open_vision(const std::string& path);
 // Of a Hugging Face folder; null if its model does not see. Throws BadFile, UnsupportedModel.
 std::shared_ptr<const VisionFile> vision_of_folder(const std::string& path);

@@ -82,7 +82,10 @@ class VisionGguf final : public VisionFile {
 }  // namespace
 
 std::shared_ptr<const VisionFile> open_vision(const std::string& path) {
-  return std::make_shared<VisionGguf>(Gguf::open(path));
+  Gguf file = Gguf::open(path);
+  const bool hears = file.tensor("mm.a.input_projection.weight") != nullptr;
+  if (hears && file.tensor("mm.input_projection.weight") == nullptr) return nullptr;
+  return std::make_shared<VisionGguf>(std::move(file));
 }
 
 }  // namespace gemlet::model

@@ -16,6 +16,7 @@ from .arrays import as_ids
 from .chat.methods import ChatMethods
 from .errors import GemletError
 from .generation import GenerationStream
+from .hearing import Hearing
 from .questions import Questions
 from .sessions import Sessions
 from .types import GenerateOptions, check_choice, check_int, check_text, not_available, unknown_option
@@ -89,7 +90,7 @@ def load(
     return _reload(sources.resolve(path), options)
 
 
-class Model(ChatMethods, Questions, Sessions, Sight):
+class Model(ChatMethods, Questions, Sessions, Sight, Hearing):
     """A model ready to run; made by `gemlet.load`. Several threads may call one model at once.
 
     Pickles as the way it was loaded. Close it with `close()` or a `with` block to give its memory back at once.

@@ -92,12 +92,12 @@ def drafters_beside(path: str) -> list[str]:
     return found
 
 
-# The kinds of projectors of Gemma 4 that see, as a file with one says near its start.
-_PROJECTORS = (b"gemma4v", b"gemma4uv")
+# The kinds of projectors of Gemma 4, as a file with one says near its start: of what sees, and of what hears.
+_PROJECTORS = (b"gemma4v", b"gemma4uv", b"gemma4a", b"gemma4ua")
 
 
 def projectors_beside(path: str) -> list[str]:
-    """GGUF files beside a GGUF model that say they hold what sees for a Gemma 4. For which, the engine finds out.
+    """GGUF files beside a GGUF model that say they hold what sees or hears for a Gemma 4. Whose, the engine finds out.
 
     A folder is its own: its weights may have been written to another file, what sees is read where it was.
     """

@@ -1,4 +1,4 @@
-"""A model's own towers behind the protocol of `soft`: what `vision` makes of images and videos, with its notes."""
+"""A model's own towers behind the protocol of `soft`: what `vision` and `hearing` make of sources, with their notes."""
 
 from __future__ import annotations
 
@@ -38,6 +38,24 @@ class Eyes:
         return SoftTokens([frame.tokens for frame in seen], "video", times=times, notes=[note])
 
 
+class Ears:
+    """Of a model that hears."""
+
+    def __init__(self, engine: _core.Model, name: str) -> None:
+        self._engine, self._name = engine, name
+
+    def encode_audio(self, source: Any) -> SoftTokens:
+        """Soft tokens of one sound."""
+        from .hearing import hear_audio
+
+        rows, notes = hear_audio(self._engine, self._name, source)
+        return SoftTokens(rows, "audio", notes=_bare(notes, "audio"))
+
+
+class EyesAndEars(Eyes, Ears):
+    """Of a model that does both."""
+
+
 def _bare(notes: Sequence[str], where: str) -> list[str]:
     """Notes without what they are about, which is told by who shows them."""
     return [note.removeprefix(f"{where}: ") for note in notes]
@@ -45,4 +63,7 @@ def _bare(notes: Sequence[str], where: str) -> list[str]:
 
 def towers_of(engine: _core.Model, name: str) -> object | None:
     """What a model sees and hears with; None: nothing."""
-    return Eyes(engine, name) if _core.vision(engine) is not None else None
+    sees, hears = _core.vision(engine) is not None, _core.hearing(engine) is not None
+    if sees and hears:
+        return EyesAndEars(engine, name)
+    return Eyes(engine, name) if sees else Ears(engine, name) if hears else None

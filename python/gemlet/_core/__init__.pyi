@@ -8,6 +8,7 @@ import numpy.typing
 from . import testing
 
 __all__: list[str] = [
+    "Ear",
     "GenerateOptions",
     "Gguf",
     "Model",
@@ -18,6 +19,7 @@ __all__: list[str] = [
     "Tokenizer",
     "Utf8Stream",
     "cpu",
+    "hearing",
     "isa",
     "isas",
     "measure_limits",
@@ -27,6 +29,12 @@ __all__: list[str] = [
     "vision",
 ]
 __version__: str
+
+class Ear:
+    def __init__(self, model: Model, together: typing.SupportsInt | typing.SupportsIndex = 1) -> None: ...
+    def feed(
+        self, samples: typing.Annotated[numpy.typing.ArrayLike, numpy.float32], last: bool = False
+    ) -> numpy.typing.NDArray[numpy.float32]: ...
 
 class GenerateOptions:
     ignore_eos: bool
@@ -221,6 +229,7 @@ class Utf8Stream:
     def push(self, data: bytes) -> str: ...
 
 def cpu() -> dict[str, typing.Any]: ...
+def hearing(model: Model) -> typing.Any: ...
 def isa() -> str: ...
 def isas() -> list[str]: ...
 def measure_limits(threads: typing.SupportsInt | typing.SupportsIndex) -> dict[str, typing.Any]: ...

@@ -20,6 +20,7 @@ __all__: list[str] = [
     "fixed_log",
     "linear",
     "linear_rows",
+    "log_mel",
     "log_softmax_at",
     "narrow_f16",
     "oracle_attention",
@@ -142,6 +143,10 @@ def linear_rows(
     ids: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
     threads: typing.SupportsInt | typing.SupportsIndex = 1,
     float_compute: bool = False,
+) -> numpy.typing.NDArray[numpy.float32]: ...
+def log_mel(
+    samples: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    piece: typing.SupportsInt | typing.SupportsIndex = 0,
 ) -> numpy.typing.NDArray[numpy.float32]: ...
 def log_softmax_at(
     isa: str,
