@@ -21,13 +21,13 @@ _TOGETHER = 800  # tokens that go through the tower together where nobody waits 
 
 
 def hear_audio(
-    engine: _core.Model, name: str, source: Any, where: str = "audio"
+    engine: _core.Model, name: str, source: Any, where: str = "audio", *, start: float = 0.0, end: float | None = None
 ) -> tuple[NDArray[np.float32], list[str]]:
-    """Soft tokens (n, D) of one sound, and notes: what was done to it."""
+    """Soft tokens (n, D) of one sound, or of what lies between two times in seconds; and notes: what was done to it."""
     from .media.audio import Sound
 
     expect_hearing(engine, name, where)
-    sound = Sound(source, where=where)
+    sound = Sound(source, where=where, start=start, end=end)
     rows = list(_heard(engine, sound, _TOGETHER, MAX_SECONDS))
     return np.concatenate(rows), sound.notes
 

@@ -44,11 +44,11 @@ class Ears:
     def __init__(self, engine: _core.Model, name: str) -> None:
         self._engine, self._name = engine, name
 
-    def encode_audio(self, source: Any) -> SoftTokens:
-        """Soft tokens of one sound."""
+    def encode_audio(self, source: Any, *, start: float = 0.0, end: float | None = None) -> SoftTokens:
+        """Soft tokens of one sound, from `start` to `end` seconds."""
         from .hearing import hear_audio
 
-        rows, notes = hear_audio(self._engine, self._name, source)
+        rows, notes = hear_audio(self._engine, self._name, source, start=start, end=end)
         return SoftTokens(rows, "audio", notes=_bare(notes, "audio"))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +29,14 @@ _LOUD = 1.001  # floats above it are told: full scale is 1
 
 
 class Sound:
-    """A sound on its way: iterate over it once. `notes` say what was done to it that was not asked for."""
+    """A sound on its way: iterate over it once. `notes` say what was done to it that was not asked for.
 
-    def __init__(self, source: Any, *, where: str = "audio") -> None:
+    start, end: seconds; only what lies between is given, and nothing behind `end` is read.
+    """
+
+    def __init__(self, source: Any, *, where: str = "audio", start: float = 0.0, end: float | None = None) -> None:
         self.where = where
+        self._first, self._last = _bounds(start, end, where)
         self.notes: list[str] = []
         self.seconds = 0.0  # heard so far
         self._peak = 0.0
@@ -39,10 +44,17 @@ class Sound:
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         """Blocks (n,) float32 at 16 kHz."""
+        at = 0
         for block in self._blocks:
-            if len(block):
-                self.seconds += len(block) / RATE
-                yield block
+            wanted = block[max(0, self._first - at) : max(0, self._last - at)]
+            at += len(block)
+            if len(wanted):
+                self.seconds += len(wanted) / RATE
+                yield wanted
+            if at >= self._last:
+                break
+        if self._first > 0 and self.seconds == 0:
+            raise MediaError(f"{self.where}: start={self._first / RATE:g} s, and it ends after {at / RATE:g} s")
         if self._peak > _LOUD:
             self.notes.append(f"{self.where}: samples reach {self._peak:.3g}, and full scale is 1; was it scaled?")
 
@@ -211,6 +223,18 @@ class Sound:
             raise MediaError(f"{self.where}: it has no samples")
         if stream is not None:
             yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def _bounds(start: Any, end: Any, where: str) -> tuple[int, int]:
+    """Samples [first, last) of seconds."""
+    for name, value in (("start", start), ("end", end)):
+        number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+        if not (number and 0 <= value < float("inf")) and not (name == "end" and value is None):
+            raise MediaError(f"{where}: {name} must be a number of seconds, not {value!r}")
+    first, last = round(start * RATE), sys.maxsize if end is None else round(end * RATE)
+    if first >= last:
+        raise MediaError(f"{where}: start={start:g} s does not lie before end={end:g} s")
+    return first, last
 
 
 def load_audio(source: Any, *, where: str = "audio") -> NDArray[np.float32]:
