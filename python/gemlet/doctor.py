@@ -15,6 +15,7 @@ EXTRAS = {
     "chat": ("jinja2",),
     "grammar": ("llguidance",),
     "hub": ("huggingface_hub",),
+    "media": ("PIL", "av", "soundfile", "soxr"),
     "progress": ("tqdm",),
     "plot": ("matplotlib",),
     "notebook": ("IPython", "nbclient", "nbformat", "ipykernel"),
