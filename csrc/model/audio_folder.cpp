@@ -1,25 +1,18 @@
 // A Hugging Face folder whose model hears: `audio_config` of its config.json, and tensors under the GGUF names.
 #include <array>
-#include <filesystem>
-#include <system_error>
-#include <unordered_map>
-#include <utility>
 
 #include "core/error.h"
-#include "formats/safetensors.h"
 #include "model/audio_file.h"
 #include "model/gguf_keys.h"
-#include "model/json_keys.h"
+#include "model/tower_folder.h"
 
 namespace gemlet::model {
 namespace {
 
-namespace fs = std::filesystem;
 using formats::JsonValue;
 using formats::TensorInfo;
-using Names = std::pair<std::string_view, std::string_view>;  // Hugging Face's, GGUF's
 
-constexpr std::array<Names, 8> kModel = {{
+constexpr std::array<TowerNames, 8> kModel = {{
     {"audio_tower.subsample_conv_projection.layer0.conv.", "a.conv1d.0."},
     {"audio_tower.subsample_conv_projection.layer0.norm.", "a.conv1d.0.norm."},
     {"audio_tower.subsample_conv_projection.layer1.conv.", "a.conv1d.1."},
@@ -30,7 +23,7 @@ constexpr std::array<Names, 8> kModel = {{
     {"embed_audio.multimodal_embedder.embedding_projection.", "mm.a.input_projection."},
 }};
 
-constexpr std::array<Names, 22> kLayer = {{
+constexpr std::array<TowerNames, 22> kLayer = {{
     {"feed_forward1.pre_layer_norm.", "ffn_norm."},
     {"feed_forward1.ffw_layer_1.", "ffn_up."},
     {"feed_forward1.ffw_layer_2.", "ffn_down."},
@@ -55,33 +48,7 @@ constexpr std::array<Names, 22> kLayer = {{
     {"self_attn.per_dim_scale", "per_dim_scale.weight"},
 }};
 
-bool begins_with(std::string_view text, std::string_view start) { return text.substr(0, start.size()) == start; }
-
-// A name that ends with a dot stands for what begins with it.
-template <size_t N>
-std::string look_up(const std::array<Names, N>& table, std::string_view name) {
-  for (const Names& row : table) {
-    if (row.first.back() != '.' && row.first == name) return std::string(row.second);
-    if (row.first.back() == '.' && begins_with(name, row.first)) return cat(row.second, name.substr(row.first.size()));
-  }
-  return {};
-}
-
-// "a.blk.0.attn_q.weight" for "model.audio_tower.layers.0.self_attn.q_proj.linear.weight". Empty: none of ours.
-std::string audio_name(std::string_view name) {
-  if (begins_with(name, "model.")) name.remove_prefix(6);
-  constexpr std::string_view kLayers = "audio_tower.layers.";
-  if (!begins_with(name, kLayers)) return look_up(kModel, name);
-  name.remove_prefix(kLayers.size());
-  const size_t dot = name.find('.');
-  if (dot == std::string_view::npos) return {};
-  const std::string number(name.substr(0, dot));
-  std::string rest(name.substr(dot + 1));
-  // A matrix with bounds is a module of its own within.
-  if (const size_t inner = rest.find(".linear."); inner != std::string::npos) rest.erase(inner, 7);
-  const std::string known = look_up(kLayer, rest);
-  return known.empty() ? known : cat("a.blk.", number, ".", known);
-}
+constexpr TowerTables kTables = {kModel, kLayer, "audio_tower.layers.", "a.blk."};
 
 AudioConfig encoder(const JsonKeys& keys) {
   AudioConfig c;
@@ -117,47 +84,30 @@ AudioConfig projection(const JsonKeys& keys) {
 
 class AudioFolder final : public AudioFile {
  public:
-  AudioFolder(std::string path, const AudioConfig& config)
-      : path_(std::move(path)), config_(config), weights_(formats::Safetensors::open(path_)) {
-    for (const TensorInfo& tensor : weights_.tensors()) {
-      std::string name = audio_name(tensor.name);
-      if (!name.empty()) tensors_.emplace(std::move(name), tensor);
-    }
-  }
-  const std::string& path() const override { return path_; }
+  AudioFolder(const std::string& path, const AudioConfig& config) : folder_(path, kTables), config_(config) {}
+  const std::string& path() const override { return folder_.path(); }
   const char* format() const override { return "safetensors"; }
   const AudioConfig& config() const override { return config_; }
-  const TensorInfo* tensor(std::string_view name) const override {
-    const auto found = tensors_.find(std::string(name));
-    return found == tensors_.end() ? nullptr : &found->second;
-  }
-  const std::vector<std::shared_ptr<const MappedFile>>& files() const override { return weights_.files(); }
+  const TensorInfo* tensor(std::string_view name) const override { return folder_.tensor(name); }
+  const std::vector<std::shared_ptr<const MappedFile>>& files() const override { return folder_.files(); }
   bool scales_are_softplus() const override { return false; }
-  bool any() const { return !tensors_.empty(); }
+  bool any() const { return !folder_.empty(); }
 
  private:
-  std::string path_;
+  TowerFolder folder_;
   AudioConfig config_;
-  formats::Safetensors weights_;
-  std::unordered_map<std::string, TensorInfo> tensors_;
 };
 
 }  // namespace
 
 std::shared_ptr<const AudioFile> audio_of_folder(const std::string& path) {
-  const fs::path sizes = fs::path(path) / "config.json";
-  std::error_code failed;
-  if (!fs::exists(sizes, failed)) return nullptr;
-  const std::string where = cat("config: '", sizes.string(), "'");
-  const auto file = MappedFile::open(sizes.string());
-  const JsonValue json = JsonValue::parse({reinterpret_cast<const char*>(file->data()), file->size()}, where, "file");
-  const JsonValue* part = json.find("audio_config");
-  if (part == nullptr || part->is_null()) return nullptr;
-  const JsonKeys keys(*part, cat(where, ": audio_config"));
-  const std::string type = keys.text("model_type", "gemma4_audio");
-  if (type != "gemma4_audio" && type != "gemma4_unified_audio") return nullptr;
-  auto found = std::make_shared<AudioFolder>(path, type == "gemma4_audio" ? encoder(keys) : projection(keys));
-  return found->any() ? found : nullptr;  // a text model that kept its old configuration
+  std::shared_ptr<AudioFolder> found;
+  read_config_part(path, "audio_config", [&](const JsonKeys& keys) {
+    const std::string type = keys.text("model_type", "gemma4_audio");
+    if (type != "gemma4_audio" && type != "gemma4_unified_audio") return;
+    found = std::make_shared<AudioFolder>(path, type == "gemma4_audio" ? encoder(keys) : projection(keys));
+  });
+  return found != nullptr && found->any() ? found : nullptr;  // a text model may keep its old configuration
 }
 
 }  // namespace gemlet::model
