@@ -5,10 +5,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 seconds=${1:?usage: tests/fuzz/run.sh SECONDS}
+# Not CXX: CI sets it to the compiler of the module, which has no fuzzer.
 build=${GEMLET_FUZZ_DIR:-build/fuzz}
 readers=(gguf safetensors tokenizer)
 
-cmake -S . -B "$build" -DGEMLET_FUZZ=ON -DGEMLET_WERROR=ON -DCMAKE_CXX_COMPILER="${CXX:-clang++}"
+cmake -S . -B "$build" -DGEMLET_FUZZ=ON -DGEMLET_WERROR=ON -DCMAKE_CXX_COMPILER="${GEMLET_FUZZ_CXX:-clang++}"
 cmake --build "$build" --target "${readers[@]/%/_fuzz}"
 rm -rf "$build/seeds"
 "${PYTHON:-python3}" tests/fuzz/make_seeds.py "$build/seeds"
