@@ -94,7 +94,7 @@ void linear(Context& on, Rows<const float> x, const std::vector<WideProduct>& pr
     tasks += (p.w->rows() + kPanelsAtOnce * kPanelRows - 1) / (kPanelsAtOnce * kPanelRows) * chunks;
     if (on.profile != nullptr) on.profile->count(p.w->rows() * p.w->cols() * 2, 2 * p.w->rows() * p.w->cols() * x.rows);
   }
-  if (x.rows == 0) return;
+  if (x.rows == 0 || tasks == 0) return;
   const kernels::WideRows all = scratch.fill(on, x);
   on.team.run(tasks, [&](int64_t task, int) {
     size_t i = plans.size() - 1;
