@@ -49,9 +49,9 @@ void check_quantise(Report& report, const Sets& sets) {
       }
       if (n % 32 != 0) continue;
       std::vector<int16_t> q(x.size()), q_want(x.size());
-      const float unit = scalar().quantize16(x.data(), n, q_want.data());
+      const float unit = scalar().quantize16(x.data(), n, INT16_MAX, q_want.data());
       for (const Table* set : sets) {
-        const float got = set->quantize16(x.data(), n, q.data());
+        const float got = set->quantize16(x.data(), n, INT16_MAX, q.data());
         report.same(cat("quantize16 of ", n, ", sample ", sample), set->name, &got, &unit, 1);
         report.equal(cat("quantize16 of ", n, ", sample ", sample), set->name, q.data(), q_want.data(), q.size());
       }
@@ -76,6 +76,10 @@ std::vector<std::pair<const char*, Floats>> run_all(const Table& k, const RowInp
   out.emplace_back("add_rms_norm", y);
   k.gelu_mul(in.a.data(), in.b.data(), n, y.data());
   out.emplace_back("gelu_mul", y);
+  k.sigmoid_mul(in.a.data(), in.b.data(), n, y.data());
+  out.emplace_back("sigmoid_mul", y);
+  k.sigmoid_mul(in.b.data(), in.a.data(), n, y.data());
+  out.emplace_back("sigmoid_mul of what is no number", y);
   y = in.a;
   k.softcap(30, n, y.data());
   out.emplace_back("softcap", y);

@@ -95,6 +95,11 @@ inline float32x4_t gelu_mul4(float32x4_t g, float32x4_t up) {
   return vmulq_f32(vdivq_f32(g, vaddq_f32(vdupq_n_f32(1.0F), e)), up);
 }
 
+inline float32x4_t sigmoid_mul4(float32x4_t a, float32x4_t b) {
+  const float32x4_t e = exp4(vsubq_f32(vdupq_n_f32(0), b));
+  return vbslq_f32(vceqq_f32(b, b), vdivq_f32(a, vaddq_f32(vdupq_n_f32(1.0F), e)), b);  // NaN stays
+}
+
 inline float32x4_t softcap4(float32x4_t x, float cap, float inverse) {
   const float32x4_t v = vmulq_n_f32(x, inverse), one = vdupq_n_f32(1.0F);
   const float32x4_t e = exp4(vaddq_f32(v, v));
@@ -118,6 +123,12 @@ inline void gelu_mul(const float* gate, const float* up, int64_t n, float* y) {
   int64_t i = 0;
   for (; i + 4 <= n; i += 4) vst1q_f32(y + i, gelu_mul4(vld1q_f32(gate + i), vld1q_f32(up + i)));
   if (i < n) store_some(gelu_mul4(load_some(gate + i, n - i), load_some(up + i, n - i)), y + i, n - i);
+}
+
+inline void sigmoid_mul(const float* a, const float* b, int64_t n, float* y) {
+  int64_t i = 0;
+  for (; i + 4 <= n; i += 4) vst1q_f32(y + i, sigmoid_mul4(vld1q_f32(a + i), vld1q_f32(b + i)));
+  if (i < n) store_some(sigmoid_mul4(load_some(a + i, n - i), load_some(b + i, n - i)), y + i, n - i);
 }
 
 inline void softcap(float cap, int64_t n, float* x) {
@@ -203,6 +214,7 @@ inline void add_all(Table& table) {
   table.rms_norm = norm<false>;
   table.add_rms_norm = norm<true>;
   table.gelu_mul = gelu_mul;
+  table.sigmoid_mul = sigmoid_mul;
   table.rope = rope;
   table.scale = scale;
   table.softcap = softcap;
