@@ -25,6 +25,7 @@ RATE = 16000
 _BLOCK = 1 << 16  # samples of each channel decoded together
 _RATES = (1000, 768_000)
 _CHANNELS = 256
+_COUNTABLE = 1 << 40  # samples; a file that does not say how many it has says more
 _LOUD = 1.001  # floats above it are told: full scale is 1
 
 
@@ -39,6 +40,7 @@ class Sound:
         self._first, self._last = _bounds(start, end, where)
         self.notes: list[str] = []
         self.seconds = 0.0  # heard so far
+        self.length: float | None = None  # seconds of the whole, where the source says so
         self._peak = 0.0
         self._blocks = self._open(source)
 
@@ -69,7 +71,9 @@ class Sound:
             samples, rate = source
             rate = self._rate(rate)
             if hasattr(samples, "__array__") or isinstance(samples, (tuple, list)):
-                return self._even(self._slices(np.asarray(samples)), rate)
+                array = np.asarray(samples)
+                self.length = max(array.shape[:2], default=0) / rate
+                return self._even(self._slices(array), rate)
             if isinstance(samples, Iterable):
                 return self._even((self._scaled(np.asarray(block)) for block in samples), rate)
         raise MediaError(
@@ -137,7 +141,9 @@ class Sound:
                 if hasattr(file, "seek"):
                     file.seek(0)
             else:
-                return self._even(self._read(soundfile, opened), self._rate(opened.samplerate))
+                rate = self._rate(opened.samplerate)
+                self.length = opened.frames / rate if 0 < opened.frames < _COUNTABLE else None
+                return self._even(self._read(soundfile, opened), rate)
         return self._packets(file, soundfile is None)
 
     def _read(self, soundfile: Any, opened: Any) -> Iterator[NDArray[np.float32]]:
@@ -169,6 +175,7 @@ class Sound:
             container.close()
             raise MediaError(f"{self.where}: the file has no sound")
         rate = self._rate(container.streams.audio[0].rate or 0)
+        self.length = container.duration / av.time_base if container.duration else None
         return self._even(self._decoded(av, container, rate), rate)
 
     def _decoded(self, av: Any, container: Any, rate: float) -> Iterator[NDArray[np.float32]]:
