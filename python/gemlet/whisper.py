@@ -1,4 +1,4 @@
-"""Whisper: what is said in up to 30 seconds of sound. One window at a time; whole recordings are `gemlet.transcribe`'s."""
+"""Whisper: what is said in up to 30 seconds of sound, one window at a time."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Whisper:
     ) -> None:
         """threads: None or "auto": GEMLET_THREADS, else the cores this process may use.
 
-        compute: "auto" keeps matrices in 8 bits and quantises what they multiply; "float32" loses nothing, and is slower.
+        compute: "auto" keeps matrices in 8 bits and quantises what they multiply; "float32" loses nothing, but is slower.
         """
         self.path = os.fspath(path)
         self.name = os.path.basename(os.path.abspath(self.path))
@@ -195,7 +195,7 @@ class Whisper:
         prompt: ids of what was said before; its end counts where it is too long. prefix: ids that the text begins with;
             they are not part of the answer, and with times the first of them is one.
         temperature: above 0 draws, always the same for the same seed; 0 takes the likeliest of `beam_size` texts, which
-            are gathered until there are beam_size * patience, and compared by log probability / length ** length_penalty.
+            are gathered until there are beam_size * patience and compared by log probability / length ** length_penalty.
         max_initial_timestamp: seconds before which the text begins. suppress_tokens: ids that are never said; -1 stands
             for `non_speech_tokens`. max_tokens: None: 224, or what there is room for.
         """
@@ -203,13 +203,11 @@ class Whisper:
         tokens = [*before, *(int(i) for i in prefix)]
         room = min(self.positions // 2, self.positions - len(tokens))
         if room < 1:
-            raise ContextOverflow(
-                f"decode: prompt and prefix have {len(tokens)} tokens, and the model has room for {self.positions}; "
-                "shorten them"
-            )
-        latest = -1
+            many = f"prompt and prefix have {len(tokens)} tokens"
+            raise ContextOverflow(f"decode: {many}, and the model has room for {self.positions}; shorten them")
+        latest = -1.0
         if max_initial_timestamp is not None:
-            latest = round(check_float(_CALL, "max_initial_timestamp", max_initial_timestamp, "[0, 30]") / TIME_STEP)
+            latest = check_float(_CALL, "max_initial_timestamp", max_initial_timestamp, "[0, 30]") / TIME_STEP
         options = _core.WhisperOptions(
             beams=check_int(_CALL, "beam_size", beam_size, 1, 64),
             patience=check_float(_CALL, "patience", patience, "(0, 100]"),
@@ -221,7 +219,7 @@ class Whisper:
             no_timestamps=self._text.no_timestamps,
             first_timestamp=self.timestamp_begin,
             timestamps=timestamps,
-            latest_start=latest,
+            latest_start=round(latest),
             never=self._suppressed(suppress_tokens),
             not_first=list(self._text.blank) if suppress_blank else [],
         )
@@ -230,7 +228,9 @@ class Whisper:
             encoded._heard, tokens, start, silence, len(tokens) - len(before), options
         )
         mean = log_probability / (len(ids) + 1)
-        return Decoded(ids, self.decode_text(ids).strip(), mean if math.isfinite(mean) else -math.inf, no_speech, spoken)
+        return Decoded(
+            ids, self.decode_text(ids).strip(), mean if math.isfinite(mean) else -math.inf, no_speech, spoken
+        )
 
     def _prompt(
         self, encoded: Encoded, language: str | None, task: str, prompt: Sequence[int], timestamps: bool

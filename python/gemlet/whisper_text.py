@@ -1,10 +1,11 @@
-"""Whisper's vocabulary: text and ids, and which ids are languages, tasks and times. Byte-level pieces, as GPT-2 has them."""
+"""Whisper's vocabulary: text and ids, and which ids are languages, tasks and times. Pieces of bytes, as GPT-2's."""
 
 from __future__ import annotations
 
 import json
 import re
 import unicodedata
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,9 @@ class WhisperText:
         self.multilingual = bool(found) and (many if isinstance(many, bool) else size >= _MULTILINGUAL)
         self.languages = dict(sorted(found.items(), key=lambda item: item[1])) if self.multilingual else {}
         if self.multilingual and (self.transcribe is None or self.translate is None):
-            raise BadFile(f"whisper: '{folder}': expected tokens for the tasks, as for the languages, and there are none")
+            raise BadFile(
+                f"whisper: '{folder}': expected tokens for the tasks, as for the languages, and there are none"
+            )
         self.non_speech = self._listed(settings, ("suppress_tokens", "suppress_ids")) or self._signs()
         self.blank = self._listed(settings, ("begin_suppress_tokens", "suppress_ids_begin")) or self._blank()
 
@@ -106,7 +109,7 @@ class WhisperText:
     def _merge(self, parts: list[str]) -> list[int]:
         """Neighbours that are one piece become it, the piece of the lowest id first."""
         while len(parts) > 1:
-            ranks = [self._ids.get(a + b, self.eot) for a, b in zip(parts, parts[1:], strict=False)]
+            ranks = [self._ids.get(a + b, self.eot) for a, b in pairwise(parts)]
             best = min(ranks)
             if best >= self.eot:
                 break
