@@ -64,7 +64,7 @@ class Whisper:
     ) -> None:
         """threads: None or "auto": GEMLET_THREADS, else the cores this process may use.
 
-        compute: "auto" keeps matrices in 8 bits and quantises what they multiply; "float32" loses nothing, but is slower.
+        compute: "auto" keeps matrices in 8 bits and quantises what they multiply; "float32" is exact, and slower.
         """
         self.path = os.fspath(path)
         self.name = os.path.basename(os.path.abspath(self.path))
@@ -194,8 +194,8 @@ class Whisper:
         language: None: the likeliest. task: "transcribe", or "translate" into English.
         prompt: ids of what was said before; its end counts where it is too long. prefix: ids that the text begins with;
             they are not part of the answer, and with times the first of them is one.
-        temperature: above 0 draws, always the same for the same seed; 0 takes the likeliest of `beam_size` texts, which
-            are gathered until there are beam_size * patience and compared by log probability / length ** length_penalty.
+        temperature: above 0 draws, always the same for the same seed; 0 takes the likeliest of `beam_size` texts: of
+            beam_size * patience that ended, the best by log probability / length ** length_penalty.
         max_initial_timestamp: seconds before which the text begins. suppress_tokens: ids that are never said; -1 stands
             for `non_speech_tokens`. max_tokens: None: 224, or what there is room for.
         """
