@@ -39,6 +39,7 @@ __all__: list[str] = [
     "tokenizer_build_seconds",
     "tokenizer_from_arrays",
     "uniform",
+    "whisper_mel",
     "widen",
 ]
 
@@ -241,6 +242,9 @@ def tokenizer_from_arrays(
 def uniform(
     arg0: typing.SupportsInt | typing.SupportsIndex, arg1: typing.SupportsInt | typing.SupportsIndex
 ) -> float: ...
+def whisper_mel(
+    samples: typing.Annotated[numpy.typing.ArrayLike, numpy.float32], bands: typing.SupportsInt | typing.SupportsIndex
+) -> numpy.typing.NDArray[numpy.float32]: ...
 def widen(
     isa: str, type: str, x: typing.Annotated[numpy.typing.ArrayLike, numpy.uint16]
 ) -> numpy.typing.NDArray[numpy.float32]: ...

@@ -1,0 +1,94 @@
+// The encoder, in the order the reference tells it (transformers, models/whisper/modeling_whisper.py): two convolutions,
+// layers that see all of the 30 seconds, a norm; then the keys and values that the decoder will look at.
+#include <algorithm>
+#include <cstring>
+
+#include "model/whisper_model.h"
+
+namespace gemlet::model {
+
+WhisperEncoderPass::WhisperEncoderPass(const WhisperModel& model, ops::Context& on, Rows<const float> frames,
+                                       Heard& heard)
+    : model_(model), c_(model.config()), on_(on), heard_(heard) {
+  const int64_t row = c_.mels;
+  float* to = frames_.reserve((frames.rows + 2) * row);
+  std::fill(to, to + row, 0.0F);
+  std::copy(frames.data, frames.data + frames.rows * row, to + row);
+  std::fill(to + (frames.rows + 1) * row, to + (frames.rows + 2) * row, 0.0F);
+  x_ = heard_.features.rows(c_.places, c_.width);
+  heard_.layers.resize(model.weights().decoder.size());
+  begin_.assign(static_cast<size_t>(c_.places), 0), end_.assign(static_cast<size_t>(c_.places), c_.places);
+}
+
+bool WhisperEncoderPass::step() {
+  const WhisperWeights& w = model_.weights();
+  const int64_t now = step_++, layers = c_.encoder_layers;
+  if (now == 0)
+    convolve();
+  else if (now <= layers)
+    layer(w.encoder[static_cast<size_t>(now - 1)]);
+  if (now == layers) {
+    layer_norm(on_, x_, w.encoder_norm, x_);
+  } else if (now > layers) {
+    const auto i = static_cast<size_t>(now - layers - 1);
+    keep(w.decoder[i].cross, heard_.layers[i]);
+  }
+  return now == layers + c_.decoder_layers;
+}
+
+// x (places, D) = gelu(conv2(gelu(conv1(frames)))) + embed_positions, conv2 taking every other step: three neighbours of a
+// row lie side by side in memory, so both are products of overlapping rows.
+void WhisperEncoderPass::convolve() {
+  const WhisperWeights& w = model_.weights();
+  const int64_t frames = 2 * c_.places;
+  float* wide = up_.reserve((frames + 2) * c_.width);
+  const Rows<float> h(wide + c_.width, frames, c_.width);
+  ops::linear(on_, {frames_.data(), frames, 3 * c_.mels, c_.mels}, {{&w.conv1.w, h}}, quantised_);
+  gelu_biased(on_, w.conv1.bias, h);
+  std::fill(wide, wide + c_.width, 0.0F);
+  std::fill(h.row(frames), h.row(frames) + c_.width, 0.0F);
+  ops::linear(on_, {wide, c_.places, 3 * c_.width, 2 * c_.width}, {{&w.conv2.w, x_}}, quantised_);
+  gelu_biased(on_, w.conv2.bias, x_);
+  on_.team.run(c_.places, [&](int64_t t, int) { add_bias(w.places + t * c_.width, c_.width, x_.row(t)); });
+}
+
+// x += out(attention(norm(x)));  x += down(gelu(up(norm(x))))
+void WhisperEncoderPass::layer(const WhisperLayer& l) {
+  attend(l.self);
+  const Rows<float> h = h_.rows(x_.rows, c_.width), up = up_.rows(x_.rows, c_.encoder_ffn);
+  layer_norm(on_, x_, l.ffn_norm, h);
+  ops::linear(on_, h, {{&l.up.w, up}}, quantised_);
+  gelu_biased(on_, l.up.bias, up);
+  ops::linear(on_, up, {{&l.down.w, h}}, quantised_);
+  add_biased(on_, h, l.down.bias, x_);
+}
+
+void WhisperEncoderPass::attend(const WhisperAttention& a) {
+  const int64_t heads = c_.encoder_heads, channels = c_.width / heads;
+  const Rows<float> h = h_.rows(x_.rows, c_.width), q = q_.rows(x_.rows, c_.width);
+  const Rows<float> k = k_.rows(x_.rows, c_.width), v = v_.rows(x_.rows, c_.width);
+  layer_norm(on_, x_, a.norm, h);
+  ops::linear(on_, h, {{&a.q.w, q}, {&a.k.w, k}, {&a.v.w, v}}, quantised_);
+  pages_.reserve(ops::KvType::F32, heads, channels, x_.rows);
+  on_.team.run(x_.rows, [&](int64_t t, int) {
+    add_bias(a.q.bias, c_.width, q.row(t)), add_bias(a.v.bias, c_.width, v.row(t));
+    pages_.store(on_.kernels, t, k.row(t), v.row(t));
+  });
+  ops::attention(on_, {{q, pages_.view(), begin_.data(), end_.data(), h}}, attention_scale(channels));
+  ops::linear(on_, h, {{&a.out.w, q}}, quantised_);
+  add_biased(on_, q, a.out.bias, x_);
+}
+
+// k, v (places, D) of one layer of the decoder.
+void WhisperEncoderPass::keep(const WhisperAttention& cross, HeadPages& pages) {
+  const Rows<float> k = k_.rows(x_.rows, c_.width), v = v_.rows(x_.rows, c_.width);
+  ops::linear(on_, x_, {{&cross.k.w, k}, {&cross.v.w, v}}, quantised_);
+  const ops::KvType type = model_.eight() ? ops::KvType::F16 : ops::KvType::F32;
+  pages.reserve(type, c_.decoder_heads, c_.width / c_.decoder_heads, x_.rows);
+  on_.team.run(x_.rows, [&](int64_t t, int) {
+    add_bias(cross.v.bias, c_.width, v.row(t));
+    pages.store(on_.kernels, t, k.row(t), v.row(t));
+  });
+}
+
+}  // namespace gemlet::model

@@ -1,0 +1,136 @@
+// Whisper (Radford et al. 2022): 30 seconds of sound through the encoder, once; then text, token by token, through the
+// decoder, which looks at all that was heard. Read-only and shared; what belongs to one sound or one text is apart from it.
+// Letters: D width, H heads, C channels a head, V vocabulary, T tokens.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/tensor.h"
+#include "model/whisper_weights.h"
+#include "ops/ops.h"
+
+namespace gemlet::model {
+
+class WhisperModel {
+ public:
+  // eight: matrices of 8 bits. Throws BadFile, UnsupportedModel.
+  WhisperModel(std::shared_ptr<const WhisperFile> file, const Team& team, bool eight);
+  const WhisperConfig& config() const { return file_->config(); }
+  const WhisperWeights& weights() const { return weights_; }
+  const WhisperFile& file() const { return *file_; }
+  bool eight() const { return eight_; }
+
+ private:
+  std::shared_ptr<const WhisperFile> file_;
+  bool eight_;
+  WhisperWeights weights_;
+};
+
+// Keys and values that attention reads, all of them written before it does.
+class HeadPages {
+ public:
+  void reserve(ops::KvType type, int64_t heads, int64_t channels, int64_t keys);
+  const ops::KvPages& view() const { return view_; }
+  // k, v (H C), each with its bias added; null: none.
+  void store(const kernels::Table& kernels, int64_t key, const float* k, const float* v);
+  size_t bytes() const { return bytes_.bytes(); }
+
+ private:
+  Buffer<uint8_t> bytes_;
+  std::vector<const uint8_t*> k_, v_;
+  ops::KvPages view_{};
+  size_t head_ = 0;
+};
+
+// What was heard in 30 seconds: the encoder's output, and the keys and values that each layer of the decoder makes of it.
+struct Heard {
+  Buffer<float> features;         // (places, D)
+  std::vector<HeadPages> layers;  // of the decoder
+};
+
+// One window on its way through the encoder.
+class WhisperEncoderPass {
+ public:
+  // `model` and `on` must outlive it. frames (3000, mels), copied.
+  WhisperEncoderPass(const WhisperModel& model, ops::Context& on, Rows<const float> frames, Heard& heard);
+  // The next part of the work: true once done. Bounded, so that between two parts a caller can be cancelled.
+  bool step();
+
+ private:
+  void convolve();
+  void layer(const WhisperLayer& l);
+  void attend(const WhisperAttention& a);
+  void keep(const WhisperAttention& cross, HeadPages& pages);
+
+  const WhisperModel& model_;
+  const WhisperConfig& c_;
+  ops::Context& on_;
+  Heard& heard_;
+  int64_t step_ = 0;
+  Buffer<float> frames_;  // (1 + 3000 + 1, mels), silence around
+  Rows<float> x_;         // (places, D), the stream: the features in the end
+  Buffer<float> h_, q_, k_, v_, up_;
+  HeadPages pages_;
+  ops::Quantised quantised_;
+  std::vector<int64_t> begin_, end_;
+};
+
+// Keys and values of one text so far, in pages of 64 positions that copies share until one of them writes.
+class WhisperCache {
+ public:
+  explicit WhisperCache(const WhisperConfig& c);
+  int64_t length() const { return length_; }
+  // Room for `count` more positions that nobody else sees.
+  void prepare(int64_t count);
+  void advance(int64_t count) { length_ += count; }
+  uint8_t* part(int64_t page, int64_t layer, bool values) const;  // (H, 64, C)
+  int64_t pages() const { return static_cast<int64_t>(pages_.size()); }
+
+ private:
+  int64_t layers_, heads_, channels_;
+  int64_t length_ = 0;
+  std::vector<std::shared_ptr<Buffer<uint8_t>>> pages_;
+};
+
+// The next tokens of one text.
+struct Spoken {
+  WhisperCache* cache;
+  const int32_t* ids;
+  int64_t count;
+};
+
+// The decoder's scratch; one per engine.
+class WhisperDecoder {
+ public:
+  WhisperDecoder(const WhisperModel& model, ops::Context& on) : model_(model), c_(model.config()), on_(on) {}
+  // Runs all tokens of all texts, which heard the same, and appends them to their caches. logits (rows wanted, V): what
+  // may follow those tokens, counted over all texts. Throws ContextOverflow where they do not fit.
+  void run(const Heard& heard, const std::vector<Spoken>& texts, const std::vector<int64_t>& wanted,
+           Rows<float> logits);
+
+ private:
+  void embed(const std::vector<Spoken>& texts, Rows<float> x);
+  void self_attention(const WhisperAttention& a, int64_t layer, const std::vector<Spoken>& texts, Rows<float> x);
+  void cross_attention(const WhisperAttention& a, const HeadPages& heard, Rows<float> x);
+  void feed_forward(const WhisperLayer& l, Rows<float> x);
+
+  const WhisperModel& model_;
+  const WhisperConfig& c_;
+  ops::Context& on_;
+  Buffer<float> x_, h_, q_, k_, v_, up_;
+  ops::Quantised quantised_;
+  std::vector<int64_t> begin_, end_, places_;
+  std::vector<std::vector<const uint8_t*>> k_pages_, v_pages_;
+};
+
+// x (n, D) += h + bias
+void add_biased(ops::Context& on, Rows<const float> h, const float* bias, Rows<float> x);
+void layer_norm(ops::Context& on, Rows<const float> x, const WhisperNorm& norm, Rows<float> y);
+// x = gelu(x + bias)
+void gelu_biased(ops::Context& on, const float* bias, Rows<float> x);
+void add_bias(const float* bias, int64_t n, float* x);
+float attention_scale(int64_t channels);
+
+}  // namespace gemlet::model
