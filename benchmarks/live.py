@@ -23,10 +23,12 @@ import gemlet
 import numpy as np
 from gemlet.media.audio import RATE, load_audio
 from gemlet.speech.stitching import plain
-from gemlet.transcription import listener_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_AT_ONCE = 0.02
 
 
 class Shown(NamedTuple):
@@ -66,7 +68,10 @@ def watch(samples: np.ndarray, model: Any, block: float, options: dict[str, Any]
         if segment.final:
             final = text
         words = [word for word in map(plain, text.split()) if word]
-        shown.append(Shown(time.perf_counter() - began[0], words))
+        now = time.perf_counter() - began[0]
+        if segment.final and shown and now - shown[-1].seconds < _AT_ONCE:
+            shown.pop()  # parts of an utterance that come together are one showing
+        shown.append(Shown(now, words))
     return shown, final
 
 
@@ -102,7 +107,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--json", metavar="PATH")
     args = parser.parse_args()
-    model = listener_of(args.model, threads=args.threads)
+    model = gemlet.load_whisper(args.model, threads=args.threads)
     samples = np.pad(load_audio(args.sound), (0, RATE))  # a moment of silence ends the last utterance
     labelled = labels(args.grid)
     model.decode(model.encode(samples[:RATE]), max_tokens=2)  # what is done once

@@ -46,8 +46,9 @@ class Whisper {
 // Up to 30 seconds of sound.
 class WhisperHearJob final : public Job {
  public:
-  // samples at 16 kHz, which must stay until the job ends. Throws BadArgument for more than 30 s.
-  WhisperHearJob(Whisper& whisper, const float* samples, int64_t count);
+  // samples at 16 kHz, which must stay until the job ends. frames: of the window, up to 3000. blank: what follows the
+  // sound are frames of zeros, not of silence. Throws BadArgument for more than 30 s.
+  WhisperHearJob(Whisper& whisper, const float* samples, int64_t count, int64_t frames, bool blank);
   std::shared_ptr<const model::Heard> heard() const { return heard_; }  // after the job
 
  private:
@@ -55,7 +56,8 @@ class WhisperHearJob final : public Job {
   void finished(std::exception_ptr failure) override;
   Whisper& whisper_;
   const float* samples_;
-  int64_t count_;
+  int64_t count_, frames_;
+  bool blank_;
   std::shared_ptr<model::Heard> heard_ = std::make_shared<model::Heard>();
   std::unique_ptr<model::WhisperEncoderPass> pass_;
 };

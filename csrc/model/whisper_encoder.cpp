@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/error.h"
 #include "model/whisper_model.h"
 
 namespace gemlet::model {
@@ -10,14 +11,17 @@ namespace gemlet::model {
 WhisperEncoderPass::WhisperEncoderPass(const WhisperModel& model, ops::Context& on, Rows<const float> frames,
                                        Heard& heard)
     : model_(model), c_(model.config()), on_(on), heard_(heard) {
+  if (frames.rows < 2 || frames.rows % 2 != 0 || frames.rows > 2 * c_.places)
+    throw BadArgument(cat("frames: expected an even number up to ", 2 * c_.places, ", got ", frames.rows));
   const int64_t row = c_.mels;
   float* to = frames_.reserve((frames.rows + 2) * row);
   std::fill(to, to + row, 0.0F);
   std::copy(frames.data, frames.data + frames.rows * row, to + row);
   std::fill(to + (frames.rows + 1) * row, to + (frames.rows + 2) * row, 0.0F);
-  x_ = heard_.features.rows(c_.places, c_.width);
+  x_ = heard_.features.rows(frames.rows / 2, c_.width);
+  heard_.places = x_.rows;
   heard_.layers.resize(model.weights().decoder.size());
-  begin_.assign(static_cast<size_t>(c_.places), 0), end_.assign(static_cast<size_t>(c_.places), c_.places);
+  begin_.assign(static_cast<size_t>(x_.rows), 0), end_.assign(static_cast<size_t>(x_.rows), x_.rows);
 }
 
 bool WhisperEncoderPass::step() {
@@ -40,16 +44,16 @@ bool WhisperEncoderPass::step() {
 // row lie side by side in memory, so both are products of overlapping rows.
 void WhisperEncoderPass::convolve() {
   const WhisperWeights& w = model_.weights();
-  const int64_t frames = 2 * c_.places;
+  const int64_t frames = 2 * x_.rows;
   float* wide = up_.reserve((frames + 2) * c_.width);
   const Rows<float> h(wide + c_.width, frames, c_.width);
   ops::linear(on_, {frames_.data(), frames, 3 * c_.mels, c_.mels}, {{&w.conv1.w, h}}, quantised_);
   gelu_biased(on_, w.conv1.bias, h);
   std::fill(wide, wide + c_.width, 0.0F);
   std::fill(h.row(frames), h.row(frames) + c_.width, 0.0F);
-  ops::linear(on_, {wide, c_.places, 3 * c_.width, 2 * c_.width}, {{&w.conv2.w, x_}}, quantised_);
+  ops::linear(on_, {wide, x_.rows, 3 * c_.width, 2 * c_.width}, {{&w.conv2.w, x_}}, quantised_);
   gelu_biased(on_, w.conv2.bias, x_);
-  on_.team.run(c_.places, [&](int64_t t, int) { add_bias(w.places + t * c_.width, c_.width, x_.row(t)); });
+  on_.team.run(x_.rows, [&](int64_t t, int) { add_bias(w.places + t * c_.width, c_.width, x_.row(t)); });
 }
 
 // x += out(attention(norm(x)));  x += down(gelu(up(norm(x))))

@@ -44,8 +44,9 @@ class HeadPages {
   size_t head_ = 0;
 };
 
-// What was heard in 30 seconds: the encoder's output, and the keys and values that each layer of the decoder makes of it.
+// What was heard in a window: the encoder's output, and the keys and values that each layer of the decoder makes of it.
 struct Heard {
+  int64_t places = 0;             // 1500, or fewer of a shorter window
   Buffer<float> features;         // (places, D)
   std::vector<HeadPages> layers;  // of the decoder
 };
@@ -53,7 +54,7 @@ struct Heard {
 // One window on its way through the encoder.
 class WhisperEncoderPass {
  public:
-  // `model` and `on` must outlive it. frames (3000, mels), copied.
+  // `model` and `on` must outlive it. frames (n, mels), copied: 3000, or fewer, an even number.
   WhisperEncoderPass(const WhisperModel& model, ops::Context& on, Rows<const float> frames, Heard& heard);
   // The next part of the work: true once done. Bounded, so that between two parts a caller can be cancelled.
   bool step();
@@ -69,7 +70,7 @@ class WhisperEncoderPass {
   ops::Context& on_;
   Heard& heard_;
   int64_t step_ = 0;
-  Buffer<float> frames_;  // (1 + 3000 + 1, mels), silence around
+  Buffer<float> frames_;  // (1 + n + 1, mels), silence around
   Rows<float> x_;         // (places, D), the stream: the features in the end
   Buffer<float> h_, q_, k_, v_, up_;
   HeadPages pages_;

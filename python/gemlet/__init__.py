@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         Usage,
     )
     from .soft import SoftTokens
-    from .transcription import Segment, Transcript, TranscriptStream, transcribe
+    from .transcription import Segment, Transcript, TranscriptStream, load_whisper, transcribe
     from .types import GenerateOptions
 
 # Where each public name lives. Modules are imported when a name is first used, so that `import gemlet` stays cheap.
@@ -95,7 +95,7 @@ _HOME = {
     ),
     **dict.fromkeys(("Audio", "Image", "Prompt", "Video"), "prompt"),
     "SoftTokens": "soft",
-    **dict.fromkeys(("Segment", "Transcript", "TranscriptStream", "transcribe"), "transcription"),
+    **dict.fromkeys(("Segment", "Transcript", "TranscriptStream", "load_whisper", "transcribe"), "transcription"),
     "GenerateOptions": "types",
     "plan": "planning",
     "quantize": "quantization",
@@ -143,6 +143,7 @@ __all__ = [
     "isa",
     "isas",
     "load",
+    "load_whisper",
     "plan",
     "quantize",
     "transcribe",

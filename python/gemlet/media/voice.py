@@ -30,6 +30,7 @@ _FLOOR_DB = -65.0  # quieter than this is never speech: full scale is 0
 _ABOVE_DB = 10.0  # how far speech stands above the noise
 _BLOCK = 32  # frames (a second) whose quietest is remembered
 _BLOCKS = 6
+_KNOWN = 2  # of them, after which the noise is known: nobody speaks so long without a gap
 
 
 class Detector(Protocol):
@@ -91,7 +92,7 @@ class Energy:
         self._quietest[-1] = min(self._quietest[-1], smooth)
         self._count += 1
         # Before a pause was heard the noise is not known: what is loud counts as speech until it has lasted.
-        known = self._count >= _BLOCK * _BLOCKS
+        known = self._count >= _BLOCK * _KNOWN
         noise = max(_FLOOR_DB, min(self._quietest) if known else min(*self._quietest, _FLOOR_DB + 5.0))
         return float(1.0 / (1.0 + np.exp(-(max(self._last[-1], smooth) - noise - _ABOVE_DB) / 2.0)))
 

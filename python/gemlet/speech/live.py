@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .windows import Walk
 
 _LONGEST = 15.0  # seconds of an utterance without a pause
-_WAITED = 0.05  # of a block's length: who waited longer for it has caught up with the source
+_WAITED = 0.05, 0.002  # of a block's length, and seconds: who waited longer for it has caught up with the source
 
 
 class Live:
@@ -48,7 +48,7 @@ class Live:
         left = np.zeros(0, np.float32)
         began = time.perf_counter()
         for block in blocks:
-            caught_up = time.perf_counter() - began > _WAITED * len(block) / RATE
+            caught_up = time.perf_counter() - began > max(_WAITED[0] * len(block) / RATE, _WAITED[1])
             left = np.concatenate([left, block])
             while len(left) >= FRAME:
                 frame, left = left[:FRAME], left[FRAME:]

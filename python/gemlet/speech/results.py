@@ -63,8 +63,9 @@ def _stamp(seconds: float, point: str) -> str:
 def _lines(text: str, width: int) -> str:
     import textwrap
 
+    text = " ".join(text.split())
     if not width:
-        return " ".join(text.split())
+        return text
     return "\n".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))
 
 

@@ -50,7 +50,7 @@ class Listener(Protocol):
     timestamp_begin: int
     eot: int
 
-    def encode(self, samples: NDArray[np.float32]) -> Any:
+    def encode(self, samples: NDArray[np.float32], *, seconds: float, blank: bool) -> Any:
         """A window, ready for decoding."""
         ...
 
@@ -243,9 +243,9 @@ class Walk:
             best = self._cut(best)
         return best._replace(temperature=self.options.temperature[-1])
 
-    def encode(self, samples: NDArray[np.float32]) -> Any:
-        """At most a window's samples, ready for decoding."""
-        return self._listener.encode(samples[: WINDOW * HOP])
+    def encode(self, samples: NDArray[np.float32], seconds: float = WINDOW * HOP / RATE) -> Any:
+        """At most a window's samples, ready for decoding; a window of fewer seconds takes less time."""
+        return self._listener.encode(samples[: WINDOW * HOP], seconds=seconds, blank=True)
 
     def text(self, heard: Heard) -> str:
         """Of a whole window."""
