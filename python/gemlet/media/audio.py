@@ -26,6 +26,7 @@ _BLOCK = 1 << 16  # samples of each channel decoded together
 _RATES = (1000, 768_000)
 _CHANNELS = 256
 _COUNTABLE = 1 << 40  # samples; a file that does not say how many it has says more
+_MISSING = (0.5, 0.02)  # seconds, and of the whole, that are no estimate's error
 _LOUD = 1.001  # floats above it are told: full scale is 1
 
 
@@ -41,6 +42,7 @@ class Sound:
         self.notes: list[str] = []
         self.seconds = 0.0  # heard so far
         self.length: float | None = None  # seconds of the whole, where the source says so
+        self._read_so_far = 0.0  # seconds of the source
         self._peak = 0.0
         self._blocks = self._open(source)
 
@@ -154,10 +156,12 @@ class Sound:
                 try:
                     block = opened.read(_BLOCK, dtype="float32", always_2d=True)
                 except soundfile.LibsndfileError as error:
-                    raise MediaError(f"{self.where}: the file is damaged: {error}") from None
-                if len(block) == 0:
+                    self._broken(error)
                     return
+                if len(block) == 0:
+                    break
                 yield block
+            self._check_end()
 
     def _packets(self, file: Any, alone: bool) -> Iterator[NDArray[np.float32]]:
         try:
@@ -189,8 +193,23 @@ class Sound:
                         yield np.ascontiguousarray(part.to_ndarray().T, np.float32)
                 for part in resampler.resample(None) if resampler is not None else ():
                     yield np.ascontiguousarray(part.to_ndarray().T, np.float32)
+                self._check_end()
             except (av.error.FFmpegError, OSError, ValueError) as error:
-                raise MediaError(f"{self.where}: the file is damaged: {error}") from None
+                self._broken(error)
+
+    def _check_end(self) -> None:
+        """A note where the source says that it is longer than it was; lengths of compressed sound are estimates."""
+        missing = (self.length or 0.0) - self._read_so_far
+        cut = f"{self.where}: the file is cut off; what there is of it was taken"
+        if missing > max(_MISSING[0], _MISSING[1] * (self.length or 0.0)) and cut not in self.notes:
+            self.notes.append(cut)
+
+    def _broken(self, error: Exception) -> None:
+        """A file that cannot be read on: an error if nothing was read, else a note, for what there is was taken."""
+        if self._read_so_far == 0:
+            raise MediaError(f"{self.where}: the file is damaged: {error}") from None
+        at = self._read_so_far
+        self.notes.append(f"{self.where}: the file is damaged behind {at:.1f} s; what there is before was taken")
 
     # --- to one channel and one rate ---
 
@@ -204,9 +223,11 @@ class Sound:
                     f"{self.where}: sound at {rate:g} samples a second needs soxr: pip install 'gemlet[media]'"
                 ) from None
             stream = soxr.ResampleStream(rate, RATE, 1, dtype="float32")
-        return self._mixed(blocks, stream)
+        return self._mixed(blocks, stream, rate)
 
-    def _mixed(self, blocks: Iterator[NDArray[np.float32]], stream: Any) -> Iterator[NDArray[np.float32]]:
+    def _mixed(
+        self, blocks: Iterator[NDArray[np.float32]], stream: Any, rate: float
+    ) -> Iterator[NDArray[np.float32]]:
         channels = 0
         at = 0
         for block in blocks:
@@ -221,6 +242,7 @@ class Sound:
             if bad.any():
                 raise MediaError(f"{self.where}: sample {at + int(np.argmax(bad))} is no finite number")
             at += len(block)
+            self._read_so_far = at / rate
             if len(block):
                 self._peak = max(self._peak, float(np.abs(block).max()))
             mono = block[:, 0] if channels == 1 else block.mean(axis=1, dtype=np.float64)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from .windows import Walk
 
 _LONGEST = 15.0  # seconds of an utterance without a pause
+# A short window takes less time than one of 30 s; Whisper goes in circles where too little of it is left blank.
+_SHORTEST, _BLANK = 16.0, 10.0
+_TOKENS = 8  # a second; people say four or five
 _WAITED = 0.05, 0.002  # of a block's length, and seconds: who waited longer for it has caught up with the source
 
 
@@ -41,6 +44,7 @@ class Live:
         self._looked = 0  # samples there were when the last provisional text was made
         self._shown = ""
         self._start = -1  # of the utterance that _shown belongs to
+        self._waited = False
         self.speech = 0.0
 
     def segments(self, blocks: Iterator[NDArray[np.float32]]) -> Iterator[Segment]:
@@ -75,14 +79,20 @@ class Live:
             return
         self._looked = made.end
         run = made.under_way()
-        encoded = self._walk.encode(run.samples)
+        seconds = len(run.samples) / RATE
+        encoded = self._walk.encode(run.samples, min(30.0, max(_SHORTEST, seconds + _BLANK)))
         self._walk.settle_language(encoded)
-        heard = self._walk.decoded(encoded, 0.0, beam_size=1)
-        if self._walk.is_silence(heard):
+        heard = self._walk.decoded(encoded, 0.0, beam_size=1, max_tokens=round(_TOKENS * (seconds + 1)))
+        if self._walk.is_silence(heard) or self._walk.in_circles(heard):
             return
         text = self._walk.text(heard)
-        before, self._shown = (self._shown if self._start == run.at else ""), text
+        before = self._shown if self._start == run.at else ""
         self._start = run.at
+        less = len(text) < len(before) and agreed(before, text) == text
+        if less and not self._waited:  # a reading that only stopped early takes nothing back, unless the next does too
+            self._waited = True
+            return
+        self._shown, self._waited = text, False
         if text.strip() and text != before:
             yield Segment(
                 self._walk.count,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..media.voice import Detector
 
 _PAD = RATE * 3 // 10  # samples kept on both sides of speech
+_LONG = 0.5  # of the longest: from there on half a pause ends an utterance
 _LEAST = 3  # frames of speech, a tenth of a second; less is a click
 
 
@@ -68,7 +69,7 @@ class Utterances:
             while self.held - len(self._frames[0]) >= _PAD:
                 self._forget(1)
             return None
-        if self._quiet >= self._pause:
+        if self._quiet >= (self._pause if self.held < _LONG * self._longest else self._pause // 2):
             return self._finished(self._trimmed())
         if len(self._frames) * FRAME >= self._longest:
             return self._finished(self._cut())

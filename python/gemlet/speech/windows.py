@@ -100,10 +100,10 @@ def compression_ratio(text: str) -> float:
     return len(raw) / len(zlib.compress(raw))
 
 
-def without_circles(tokens: list[int], text_end: int) -> list[int]:
+def withoutin_circles(tokens: list[int], text_end: int) -> list[int]:
     """Tokens up to the end of the first round where they end in repetitions of themselves.
 
-    >>> without_circles([7, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3], 100)
+    >>> withoutin_circles([7, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3], 100)
     [7, 1, 2, 3]
     """
     words = [i for i, token in enumerate(tokens) if token < text_end]  # times count up: they do not repeat
@@ -237,7 +237,7 @@ class Walk:
             tries.append(heard)
             if not self._doubtful(heard):
                 return heard
-        straight = [heard for heard in tries if not self._circles(heard)]
+        straight = [heard for heard in tries if not self.in_circles(heard)]
         best = max(straight or tries, key=lambda heard: heard.avg_logprob)
         if not straight:
             best = self._cut(best)
@@ -251,7 +251,9 @@ class Walk:
         """Of a whole window."""
         return self._listener.decode_text(heard.tokens)
 
-    def decoded(self, encoded: Any, temperature: float, *, beam_size: int | None = None) -> Heard:
+    def decoded(
+        self, encoded: Any, temperature: float, *, beam_size: int | None = None, max_tokens: int | None = None
+    ) -> Heard:
         """A window decoded once."""
         options = self.options
         made = self._listener.decode(
@@ -268,11 +270,13 @@ class Walk:
             max_initial_timestamp=options.max_initial_timestamp,
             suppress_blank=options.suppress_blank,
             suppress_tokens=options.suppress_tokens,
+            max_tokens=max_tokens,
         )
         ratio = compression_ratio(made.text.strip())
         return Heard(list(made.tokens), temperature, made.avg_logprob, ratio, made.no_speech_prob)
 
-    def _circles(self, heard: Heard) -> bool:
+    def in_circles(self, heard: Heard) -> bool:
+        """Whether a window's text repeats itself too much."""
         limit = self.options.compression_ratio_threshold
         return limit is not None and heard.compression_ratio > limit
 
@@ -282,10 +286,10 @@ class Walk:
         quiet = self.options.no_speech_threshold
         if unsure and quiet is not None and heard.no_speech_prob > quiet:
             return False  # silence
-        return unsure or self._circles(heard)
+        return unsure or self.in_circles(heard)
 
     def _cut(self, heard: Heard) -> Heard:
-        tokens = without_circles(heard.tokens, self._listener.eot)
+        tokens = withoutin_circles(heard.tokens, self._listener.eot)
         if len(tokens) < len(heard.tokens):
             self.warnings.append(
                 f"{self._listener.decode_text(tokens).strip()[-40:]!r} was said over and over again by the model, and is "
