@@ -89,7 +89,9 @@ def transcribe(
     return started(listener_of(model, threads=threads, compute=compute), src, options, stream)
 
 
-def load_whisper(model: str | os.PathLike[str] = _TINY, *, threads: int | None = None, compute: str = "auto") -> Whisper:
+def load_whisper(
+    model: str | os.PathLike[str] = _TINY, *, threads: int | None = None, compute: str = "auto"
+) -> Whisper:
     """A Whisper by its name or folder, to transcribe with more than once.
 
     model: "whisper-tiny" (the extra `speech`), a folder (Hugging Face's or CTranslate2's), or a pulled name. threads,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RATE = 16000
-_BLOCK = 1 << 16  # samples of each channel decoded together
+_BLOCK = 1 << 14  # samples of each channel decoded together; lost together where a file is damaged
 _RATES = (1000, 768_000)
 _CHANNELS = 256
 _COUNTABLE = 1 << 40  # samples; a file that does not say how many it has says more
@@ -225,9 +225,7 @@ class Sound:
             stream = soxr.ResampleStream(rate, RATE, 1, dtype="float32")
         return self._mixed(blocks, stream, rate)
 
-    def _mixed(
-        self, blocks: Iterator[NDArray[np.float32]], stream: Any, rate: float
-    ) -> Iterator[NDArray[np.float32]]:
+    def _mixed(self, blocks: Iterator[NDArray[np.float32]], stream: Any, rate: float) -> Iterator[NDArray[np.float32]]:
         channels = 0
         at = 0
         for block in blocks:

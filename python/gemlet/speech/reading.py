@@ -188,9 +188,7 @@ def started(model: Any, source: Any, given: Mapping[str, Any], stream: bool | No
     return made.result
 
 
-def _counted(
-    sound: Sound, progress: Callable[[float, float | None], object] | None
-) -> Iterator[NDArray[np.float32]]:
+def _counted(sound: Sound, progress: Callable[[float, float | None], object] | None) -> Iterator[NDArray[np.float32]]:
     told = 0
     for block in sound:
         yield block

@@ -100,10 +100,10 @@ def compression_ratio(text: str) -> float:
     return len(raw) / len(zlib.compress(raw))
 
 
-def withoutin_circles(tokens: list[int], text_end: int) -> list[int]:
+def without_circles(tokens: list[int], text_end: int) -> list[int]:
     """Tokens up to the end of the first round where they end in repetitions of themselves.
 
-    >>> withoutin_circles([7, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3], 100)
+    >>> without_circles([7, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3], 100)
     [7, 1, 2, 3]
     """
     words = [i for i, token in enumerate(tokens) if token < text_end]  # times count up: they do not repeat
@@ -192,7 +192,7 @@ class Walk:
             tape.drop(seek * HOP)
 
     def _kept(self, tape: Tape, heard: Heard, parts: list[Part], seek: int, before: str) -> Iterator[Segment]:
-        offset = seek * HOP / RATE
+        offset, last = seek * HOP / RATE, tape.end / RATE  # the model may tell a time behind the end
         for part in parts:
             tokens = part.tokens
             text = self._listener.decode_text(tokens)
@@ -203,8 +203,8 @@ class Walk:
             self._said = [*self._said, *tokens][-2 * _PROMPT :]
             yield Segment(
                 self.count,
-                tape.original(offset + part.start),
-                tape.original(offset + part.end, is_end=True),
+                tape.original(min(last, offset + part.start)),
+                tape.original(min(last, offset + part.end), is_end=True),
                 text,
                 tuple(tokens),
                 heard.temperature,
@@ -289,7 +289,7 @@ class Walk:
         return unsure or self.in_circles(heard)
 
     def _cut(self, heard: Heard) -> Heard:
-        tokens = withoutin_circles(heard.tokens, self._listener.eot)
+        tokens = without_circles(heard.tokens, self._listener.eot)
         if len(tokens) < len(heard.tokens):
             self.warnings.append(
                 f"{self._listener.decode_text(tokens).strip()[-40:]!r} was said over and over again by the model, and is "
@@ -309,4 +309,3 @@ def _language(listener: Listener, given: str | None) -> str | None:
         hint = f"; did you mean {near[0]!r}?" if near else f"; it knows {', '.join(listener.languages[:8])} ..."
         raise ValueError(f"transcribe: language {given!r} is none that {listener.name!r} knows{hint}")
     return code
-
