@@ -44,9 +44,7 @@ Whisper::Whisper(const std::string& folder, int threads, const std::string& comp
       team_(choose_threads(threads)),
       on_(kernels::active(), team_, choose_float(compute)),
       scheduler_([](std::vector<Turn>&) {}) {
-  team_.region([&] {
-    model_ = std::make_unique<const model::WhisperModel>(model::open_whisper(folder), team_, !on_.float_compute);
-  });
+  team_.region([&] { model_ = std::make_unique<const model::WhisperModel>(model::open_whisper(folder), on_); });
   mel_ = std::make_unique<const media::WhisperMel>(model_->config().mels);
   decoder_ = std::make_unique<model::WhisperDecoder>(*model_, on_);
 }
