@@ -56,20 +56,21 @@ void run(Whisper& w, const std::shared_ptr<engine::Job>& job) {
   wait_for(*job);
 }
 
-Heard encode(const std::shared_ptr<Whisper>& w, const In<float>& samples) {
+Heard encode(const std::shared_ptr<Whisper>& w, const In<float>& samples, int64_t frames, bool blank) {
   expect_dims(samples, 1, "samples");
   for (int64_t i = 0; i < samples.size(); ++i)
     if (!std::isfinite(samples.data()[i])) throw BadArgument(cat("samples[", i, "]: expected a finite number"));
-  const auto job = std::make_shared<engine::WhisperHearJob>(*w, samples.data(), samples.size());
+  const auto job = std::make_shared<engine::WhisperHearJob>(*w, samples.data(), samples.size(), frames, blank);
   run(*w, job);
   return {w, job->heard()};
 }
 
 py::array_t<float> features(const Heard& heard) {
   const model::WhisperConfig& c = heard.whisper->model().config();
-  py::array_t<float> y = out<float>({c.places, c.width});
+  const int64_t places = heard.heard->places;
+  py::array_t<float> y = out<float>({places, c.width});
   const float* from = heard.heard->features.data();
-  std::copy(from, from + c.places * c.width, y.mutable_data());
+  std::copy(from, from + places * c.width, y.mutable_data());
   return y;
 }
 
@@ -107,7 +108,7 @@ py::tuple decode(const std::shared_ptr<Whisper>& w, const Heard& heard, const st
 
 void register_whisper(py::module_& m) {
   using engine::WhisperOptions;
-  py::class_<Heard>(m, "WhisperHeard", "What a model heard in 30 seconds.").def("features", &features);
+  py::class_<Heard>(m, "WhisperHeard", "What a model heard in a window.").def("features", &features);
   py::class_<WhisperOptions>(m, "WhisperOptions", "How a text is searched for.")
       .def(
           py::init([](int64_t beams, double patience, double length_penalty, double temperature, uint64_t seed,
@@ -129,7 +130,7 @@ void register_whisper(py::module_& m) {
   py::class_<Whisper, std::shared_ptr<Whisper>>(m, "Whisper", "A Whisper model.")
       .def(py::init(&open), py::arg("path"), py::arg("threads") = 0, py::arg("compute") = "auto")
       .def_property_readonly("info", &info)
-      .def("encode", &encode, py::arg("samples"))
+      .def("encode", &encode, py::arg("samples"), py::arg("frames"), py::arg("blank"))
       .def("logits", &logits, py::arg("heard"), py::arg("tokens"))
       .def("decode", &decode, py::arg("heard"), py::arg("prompt"), py::arg("start"), py::arg("no_speech"),
            py::arg("given"), py::arg("options"))

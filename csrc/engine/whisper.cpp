@@ -1,6 +1,7 @@
 // Loading, and the jobs' steps; see whisper.h.
 #include "engine/whisper.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -49,10 +50,12 @@ Whisper::Whisper(const std::string& folder, int threads, const std::string& comp
   decoder_ = std::make_unique<model::WhisperDecoder>(*model_, on_);
 }
 
-WhisperHearJob::WhisperHearJob(Whisper& whisper, const float* samples, int64_t count)
-    : whisper_(whisper), samples_(samples), count_(count) {
+WhisperHearJob::WhisperHearJob(Whisper& whisper, const float* samples, int64_t count, int64_t frames, bool blank)
+    : whisper_(whisper), samples_(samples), count_(count), frames_(frames), blank_(blank) {
   if (count > media::kWhisperSamples)
     throw BadArgument(cat("samples: expected at most ", media::kWhisperSamples, " (30 s at 16 kHz), got ", count));
+  if (frames < 2 || frames % 2 != 0 || frames > media::kWhisperFrames)
+    throw BadArgument(cat("frames: expected an even number up to ", media::kWhisperFrames, ", got ", frames));
 }
 
 bool WhisperHearJob::step() {
@@ -65,7 +68,11 @@ bool WhisperHearJob::step() {
     Buffer<float> buffer;
     const Rows<float> frames = buffer.rows(media::kWhisperFrames, whisper_.mel().bands());
     whisper_.mel().frames(whisper_.on().team, samples_, count_, frames.data);
-    pass_ = std::make_unique<model::WhisperEncoderPass>(whisper_.model(), whisper_.on(), frames, *heard_);
+    const Rows<float> window(frames.data, frames_, frames.cols);
+    if (blank_ && count_ / media::kWhisperHop < frames_)
+      std::fill(window.row(count_ / media::kWhisperHop), window.row(frames_), 0.0F);
+    pass_ = std::make_unique<model::WhisperEncoderPass>(whisper_.model(), whisper_.on(), window, whisper_.scratch(),
+                                                        *heard_);
   });
   return done;
 }

@@ -30,6 +30,7 @@ class Whisper {
   ops::Context& on() { return on_; }
   const media::WhisperMel& mel() const { return *mel_; }
   model::WhisperDecoder& decoder() { return *decoder_; }
+  model::WhisperEncoderScratch& scratch() { return scratch_; }
   Buffer<float>& logits() { return logits_; }
 
  private:
@@ -39,6 +40,7 @@ class Whisper {
   std::unique_ptr<const model::WhisperModel> model_;
   std::unique_ptr<const media::WhisperMel> mel_;
   std::unique_ptr<model::WhisperDecoder> decoder_;
+  model::WhisperEncoderScratch scratch_;
   Buffer<float> logits_;
   Scheduler scheduler_;  // last: its thread must end before what it uses
 };
@@ -46,8 +48,9 @@ class Whisper {
 // Up to 30 seconds of sound.
 class WhisperHearJob final : public Job {
  public:
-  // samples at 16 kHz, which must stay until the job ends. Throws BadArgument for more than 30 s.
-  WhisperHearJob(Whisper& whisper, const float* samples, int64_t count);
+  // samples at 16 kHz, which must stay until the job ends. frames: of the window, up to 3000. blank: what follows the
+  // sound are frames of zeros, not of silence. Throws BadArgument for more than 30 s.
+  WhisperHearJob(Whisper& whisper, const float* samples, int64_t count, int64_t frames, bool blank);
   std::shared_ptr<const model::Heard> heard() const { return heard_; }  // after the job
 
  private:
@@ -55,7 +58,8 @@ class WhisperHearJob final : public Job {
   void finished(std::exception_ptr failure) override;
   Whisper& whisper_;
   const float* samples_;
-  int64_t count_;
+  int64_t count_, frames_;
+  bool blank_;
   std::shared_ptr<model::Heard> heard_ = std::make_shared<model::Heard>();
   std::unique_ptr<model::WhisperEncoderPass> pass_;
 };

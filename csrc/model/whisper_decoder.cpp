@@ -22,6 +22,7 @@ void WhisperDecoder::run(const Heard& heard, const std::vector<Spoken>& texts, c
   }
   const Rows<float> x = x_.rows(tokens, c_.width);
   embed(texts, x);
+  places_.assign(static_cast<size_t>(x.rows), heard.places);
   for (size_t i = 0; i < w.decoder.size(); ++i) {
     self_attention(w.decoder[i].self, static_cast<int64_t>(i), texts, x);
     cross_attention(w.decoder[i].cross, heard.layers[i], x);
@@ -42,7 +43,6 @@ void WhisperDecoder::run(const Heard& heard, const std::vector<Spoken>& texts, c
 void WhisperDecoder::embed(const std::vector<Spoken>& texts, Rows<float> x) {
   const WhisperWeights& w = model_.weights();
   begin_.assign(static_cast<size_t>(x.rows), 0), end_.clear();
-  places_.assign(static_cast<size_t>(x.rows), c_.places);
   int64_t row = 0;
   for (const Spoken& text : texts)
     for (int64_t i = 0; i < text.count; ++i, ++row) {

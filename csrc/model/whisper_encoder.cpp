@@ -4,21 +4,25 @@
 #include <cmath>
 #include <vector>
 
+#include "core/error.h"
 #include "model/whisper_model.h"
 
 namespace gemlet::model {
 
 WhisperEncoderPass::WhisperEncoderPass(const WhisperModel& model, ops::Context& on, Rows<const float> frames,
-                                       Heard& heard)
-    : model_(model), c_(model.config()), on_(on), heard_(heard) {
+                                       WhisperEncoderScratch& scratch, Heard& heard)
+    : model_(model), c_(model.config()), on_(on), s_(scratch), heard_(heard) {
+  if (frames.rows < 2 || frames.rows % 2 != 0 || frames.rows > 2 * c_.places)
+    throw BadArgument(cat("frames: expected an even number up to ", 2 * c_.places, ", got ", frames.rows));
   const int64_t row = c_.mels;
   float* to = frames_.reserve((frames.rows + 2) * row);
   std::fill(to, to + row, 0.0F);
   std::copy(frames.data, frames.data + frames.rows * row, to + row);
   std::fill(to + (frames.rows + 1) * row, to + (frames.rows + 2) * row, 0.0F);
-  x_ = heard_.features.rows(c_.places, c_.width);
+  x_ = heard_.features.rows(frames.rows / 2, c_.width);
+  heard_.places = x_.rows;
   heard_.layers.resize(model.weights().decoder.size());
-  begin_.assign(static_cast<size_t>(c_.places), 0), end_.assign(static_cast<size_t>(c_.places), c_.places);
+  begin_.assign(static_cast<size_t>(x_.rows), 0), end_.assign(static_cast<size_t>(x_.rows), x_.rows);
 }
 
 bool WhisperEncoderPass::step() {
@@ -41,52 +45,52 @@ bool WhisperEncoderPass::step() {
 // row lie side by side in memory, so both are products of overlapping rows.
 void WhisperEncoderPass::convolve() {
   const WhisperWeights& w = model_.weights();
-  const int64_t frames = 2 * c_.places;
-  float* wide = up_.reserve((frames + 2) * c_.width);
+  const int64_t frames = 2 * x_.rows;
+  float* wide = s_.up.reserve((frames + 2) * c_.width);
   const Rows<float> h(wide + c_.width, frames, c_.width);
-  multiply(on_, {frames_.data(), frames, 3 * c_.mels, c_.mels}, {{&w.conv1, h}}, input_);
+  multiply(on_, {frames_.data(), frames, 3 * c_.mels, c_.mels}, {{&w.conv1, h}}, s_.input);
   gelu_biased(on_, w.conv1.bias, h);
   std::fill(wide, wide + c_.width, 0.0F);
   std::fill(h.row(frames), h.row(frames) + c_.width, 0.0F);
-  multiply(on_, {wide, c_.places, 3 * c_.width, 2 * c_.width}, {{&w.conv2, x_}}, input_);
+  multiply(on_, {wide, x_.rows, 3 * c_.width, 2 * c_.width}, {{&w.conv2, x_}}, s_.input);
   gelu_biased(on_, w.conv2.bias, x_);
-  on_.team.run(c_.places, [&](int64_t t, int) { add_bias(w.places + t * c_.width, c_.width, x_.row(t)); });
+  on_.team.run(x_.rows, [&](int64_t t, int) { add_bias(w.places + t * c_.width, c_.width, x_.row(t)); });
 }
 
 // x += out(attention(norm(x)));  x += down(gelu(up(norm(x))))
 void WhisperEncoderPass::layer(const WhisperLayer& l) {
   attend(l.self);
-  const Rows<float> h = h_.rows(x_.rows, c_.width), up = up_.rows(x_.rows, c_.encoder_ffn);
+  const Rows<float> h = s_.h.rows(x_.rows, c_.width), up = s_.up.rows(x_.rows, c_.encoder_ffn);
   layer_norm(on_, x_, l.ffn_norm, h);
-  multiply(on_, h, {{&l.up, up}}, input_);
+  multiply(on_, h, {{&l.up, up}}, s_.input);
   gelu_biased(on_, l.up.bias, up);
-  multiply(on_, up, {{&l.down, h}}, input_);
+  multiply(on_, up, {{&l.down, h}}, s_.input);
   add_biased(on_, h, l.down.bias, x_);
 }
 
 void WhisperEncoderPass::attend(const WhisperAttention& a) {
   const int64_t heads = c_.encoder_heads, channels = c_.width / heads;
-  const Rows<float> h = h_.rows(x_.rows, c_.width), q = q_.rows(x_.rows, c_.width);
-  const Rows<float> k = k_.rows(x_.rows, c_.width), v = v_.rows(x_.rows, c_.width);
+  const Rows<float> h = s_.h.rows(x_.rows, c_.width), q = s_.q.rows(x_.rows, c_.width);
+  const Rows<float> k = s_.k.rows(x_.rows, c_.width), v = s_.v.rows(x_.rows, c_.width);
   layer_norm(on_, x_, a.norm, h);
-  multiply(on_, h, {{&a.q, q}, {&a.k, k}, {&a.v, v}}, input_);
+  multiply(on_, h, {{&a.q, q}, {&a.k, k}, {&a.v, v}}, s_.input);
   const bool quick = model_.quick();
   on_.team.run(x_.rows,
                [&](int64_t t, int) { add_bias(a.q.bias, c_.width, q.row(t)), add_bias(a.v.bias, c_.width, v.row(t)); });
   if (quick)
-    keys_.reserve(x_.rows, heads, channels, largest(v));
+    s_.keys.reserve(x_.rows, heads, channels, largest(v));
   else
-    pages_.reserve(ops::KvType::F32, heads, channels, x_.rows);
+    s_.pages.reserve(ops::KvType::F32, heads, channels, x_.rows);
   on_.team.run(x_.rows, [&](int64_t t, int) {
-    if (!quick) return pages_.store(on_.kernels, t, k.row(t), v.row(t));
+    if (!quick) return s_.pages.store(on_.kernels, t, k.row(t), v.row(t));
     for (int64_t n = 0; n < heads; ++n)
-      keys_.store(on_.kernels, t, n, k.row(t) + n * channels, v.row(t) + n * channels);
+      s_.keys.store(on_.kernels, t, n, k.row(t) + n * channels, v.row(t) + n * channels);
   });
   if (quick)
-    ops::attention(on_, q, keys_, attention_scale(channels), h);
+    ops::attention(on_, q, s_.keys, attention_scale(channels), h);
   else
-    ops::attention(on_, {{q, pages_.view(), begin_.data(), end_.data(), h}}, attention_scale(channels));
-  multiply(on_, h, {{&a.out, q}}, input_);
+    ops::attention(on_, {{q, s_.pages.view(), begin_.data(), end_.data(), h}}, attention_scale(channels));
+  multiply(on_, h, {{&a.out, q}}, s_.input);
   add_biased(on_, q, a.out.bias, x_);
 }
 
@@ -102,8 +106,8 @@ float WhisperEncoderPass::largest(Rows<const float> x) const {
 
 // k, v (places, D) of one layer of the decoder.
 void WhisperEncoderPass::keep(const WhisperAttention& cross, HeadPages& pages) {
-  const Rows<float> k = k_.rows(x_.rows, c_.width), v = v_.rows(x_.rows, c_.width);
-  multiply(on_, x_, {{&cross.k, k}, {&cross.v, v}}, input_);
+  const Rows<float> k = s_.k.rows(x_.rows, c_.width), v = s_.v.rows(x_.rows, c_.width);
+  multiply(on_, x_, {{&cross.k, k}, {&cross.v, v}}, s_.input);
   const ops::KvType type = model_.quick() ? ops::KvType::F16 : ops::KvType::F32;
   pages.reserve(type, c_.decoder_heads, c_.width / c_.decoder_heads, x_.rows);
   on_.team.run(x_.rows, [&](int64_t t, int) {

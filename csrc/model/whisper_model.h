@@ -61,17 +61,27 @@ void gelu_biased(ops::Context& on, const float* bias, Rows<float> x);
 void add_bias(const float* bias, int64_t n, float* x);
 float attention_scale(int64_t channels);
 
-// What was heard in 30 seconds: the encoder's output, and the keys and values that each layer of the decoder makes of it.
+// What was heard in a window: the encoder's output, and the keys and values that each layer of the decoder makes of it.
 struct Heard {
+  int64_t places = 0;             // 1500, or fewer of a shorter window
   Buffer<float> features;         // (places, D)
   std::vector<HeadPages> layers;  // of the decoder
+};
+
+// What the encoder needs while it works; nothing in it outlasts a step, so all passes of an engine share one.
+struct WhisperEncoderScratch {
+  Buffer<float> h, q, k, v, up;
+  HeadPages pages;
+  ops::WideKeys keys;  // instead of pages, of 16 bits
+  WhisperInput input;
 };
 
 // One window on its way through the encoder.
 class WhisperEncoderPass {
  public:
-  // `model` and `on` must outlive it. frames (3000, mels), copied.
-  WhisperEncoderPass(const WhisperModel& model, ops::Context& on, Rows<const float> frames, Heard& heard);
+  // All but the frames must outlive it. frames (n, mels), copied: 3000, or fewer, an even number.
+  WhisperEncoderPass(const WhisperModel& model, ops::Context& on, Rows<const float> frames,
+                     WhisperEncoderScratch& scratch, Heard& heard);
   // The next part of the work: true once done. Bounded, so that between two parts a caller can be cancelled.
   bool step();
 
@@ -85,14 +95,11 @@ class WhisperEncoderPass {
   const WhisperModel& model_;
   const WhisperConfig& c_;
   ops::Context& on_;
+  WhisperEncoderScratch& s_;
   Heard& heard_;
   int64_t step_ = 0;
-  Buffer<float> frames_;  // (1 + 3000 + 1, mels), silence around
+  Buffer<float> frames_;  // (1 + n + 1, mels), silence around
   Rows<float> x_;         // (places, D), the stream: the features in the end
-  Buffer<float> h_, q_, k_, v_, up_;
-  HeadPages pages_;
-  ops::WideKeys keys_;  // of 16 bits, where they are quick
-  WhisperInput input_;
   std::vector<int64_t> begin_, end_;
 };
 

@@ -12,9 +12,15 @@ from .errors import MediaError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from typing import Literal, overload
+
     from numpy.typing import NDArray
+    from typing_extensions import Unpack
 
     from .media.audio import Sound
+    from .speech.options import SpeechArgs
+    from .speech.reading import TranscriptStream
+    from .speech.results import Transcript
 
 MAX_SECONDS = 3 * 3600  # of one prompt: more tokens than any context holds
 _TOGETHER = 800  # tokens that go through the tower together where nobody waits for the first
@@ -113,3 +119,30 @@ class Hearing:
             raise ValueError(f"listen: every must be a number of seconds above 0 and at most 60, not {every!r}")
         expect_hearing(self._engine, self.name, "audio")
         return _heard(self._engine, Sound(source), max(1, round(every * 25)), float("inf"))
+
+    if TYPE_CHECKING:
+
+        @overload
+        def transcribe(
+            self, src: Any, *, stream: Literal[True], **options: Unpack[SpeechArgs]
+        ) -> TranscriptStream: ...
+        @overload
+        def transcribe(self, src: Any, *, stream: Literal[False], **options: Unpack[SpeechArgs]) -> Transcript: ...
+        @overload
+        def transcribe(self, src: Any, *, stream: None = ..., **options: Unpack[SpeechArgs]) -> Any: ...
+
+    def transcribe(self, src: Any, *, stream: bool | None = None, **options: Any) -> Transcript | TranscriptStream:
+        """What is said in a sound, as `gemlet.transcribe` gives it, by a Gemma that hears.
+
+        The sound is cut into pieces at pauses, and the model is asked about each: segments have the times of their
+        pieces. src, stream, language, task, temperature, seed, initial_prompt, vad, start, end, pause, progress: as
+        there; the other options are Whisper's alone.
+
+        >>> m.transcribe((np.zeros(16000, np.float32), 16000))
+        Traceback (most recent call last):
+        gemlet.errors.MediaError: audio: the model 'Gemma 3 270m' has no part that hears; ...
+        """
+        from .speech.reading import started
+
+        expect_hearing(self._engine, self.name, "audio")
+        return started(self, src, options, stream)

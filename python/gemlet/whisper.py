@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from .speech.reading import TranscriptStream
+    from .speech.results import Transcript
+
 SECONDS = 30  # that a model hears at once
 TIME_STEP = 0.02  # seconds from one timestamp to the next
 _CALL = "decode"
@@ -49,7 +52,7 @@ class Encoded:
 
     @property
     def features(self) -> NDArray[np.float32]:
-        """The encoder's output (1500, D) float32, a copy: 50 places a second."""
+        """The encoder's output (1500, D) float32, a copy: 50 places a second; fewer of a shorter window."""
         return self._heard.features()
 
 
@@ -153,9 +156,14 @@ class Whisper:
 
     # ---- hearing ---------------------------------------------------------------------------------------------------
 
-    def encode(self, samples: ArrayLike) -> Encoded:
-        """What is heard in samples (n,) float32 at 16 kHz, at most 480000; silence follows them up to 30 s."""
-        return Encoded(self._engine.encode(np.asarray(samples, np.float32)))
+    def encode(self, samples: ArrayLike, *, seconds: float = SECONDS, blank: bool = False) -> Encoded:
+        """What is heard in samples (n,) float32 at 16 kHz, at most 480000; silence follows them up to 30 s.
+
+        seconds: a shorter window, which takes less time; it should be longer than the sound. blank: frames of zeros
+        follow the sound instead of silence, as with faster-whisper; texts may differ in their last punctuation.
+        """
+        frames = 2 * round(50 * check_float("encode", "seconds", seconds, f"[0.02, {SECONDS}]"))
+        return Encoded(self._engine.encode(np.asarray(samples, np.float32), frames, blank))
 
     def detect_language(self, encoded: Encoded) -> list[tuple[str, float]]:
         """(language, probability), likeliest first."""
@@ -231,6 +239,12 @@ class Whisper:
         return Decoded(
             ids, self.decode_text(ids).strip(), mean if math.isfinite(mean) else -math.inf, no_speech, spoken
         )
+
+    def transcribe(self, src: Any, *, stream: bool | None = None, **options: Any) -> Transcript | TranscriptStream:
+        """What is said in a sound of any length, with times; see `gemlet.transcribe`, which has the same options."""
+        from .speech.reading import started
+
+        return started(self, src, options, stream)
 
     def _prompt(
         self, encoded: Encoded, language: str | None, task: str, prompt: Sequence[int], timestamps: bool
