@@ -45,9 +45,7 @@ Whisper::Whisper(const std::string& folder, int threads, const std::string& comp
       team_(choose_threads(threads)),
       on_(kernels::active(), team_, choose_float(compute)),
       scheduler_([](std::vector<Turn>&) {}) {
-  team_.region([&] {
-    model_ = std::make_unique<const model::WhisperModel>(model::open_whisper(folder), team_, !on_.float_compute);
-  });
+  team_.region([&] { model_ = std::make_unique<const model::WhisperModel>(model::open_whisper(folder), on_); });
   mel_ = std::make_unique<const media::WhisperMel>(model_->config().mels);
   decoder_ = std::make_unique<model::WhisperDecoder>(*model_, on_);
 }
@@ -73,7 +71,8 @@ bool WhisperHearJob::step() {
     const Rows<float> window(frames.data, frames_, frames.cols);
     if (blank_ && count_ / media::kWhisperHop < frames_)
       std::fill(window.row(count_ / media::kWhisperHop), window.row(frames_), 0.0F);
-    pass_ = std::make_unique<model::WhisperEncoderPass>(whisper_.model(), whisper_.on(), window, *heard_);
+    pass_ = std::make_unique<model::WhisperEncoderPass>(whisper_.model(), whisper_.on(), window, whisper_.scratch(),
+                                                        *heard_);
   });
   return done;
 }

@@ -30,6 +30,7 @@ class Whisper {
   ops::Context& on() { return on_; }
   const media::WhisperMel& mel() const { return *mel_; }
   model::WhisperDecoder& decoder() { return *decoder_; }
+  model::WhisperEncoderScratch& scratch() { return scratch_; }
   Buffer<float>& logits() { return logits_; }
 
  private:
@@ -39,6 +40,7 @@ class Whisper {
   std::unique_ptr<const model::WhisperModel> model_;
   std::unique_ptr<const media::WhisperMel> mel_;
   std::unique_ptr<model::WhisperDecoder> decoder_;
+  model::WhisperEncoderScratch scratch_;
   Buffer<float> logits_;
   Scheduler scheduler_;  // last: its thread must end before what it uses
 };

@@ -32,6 +32,24 @@ struct QuantRows {
   int64_t blocks;  // B
 };
 
+// Products in 16 bits, for the towers that see and hear: rows x ~ d * q against panels of 16 rows w ~ scale * q. The products
+// of kWideBlock values are added as integers, so those of the largest values have to fit 32 bits: of activations and
+// weights, and of shares (of attention) and values.
+constexpr int kWideBlock = 64;
+constexpr int kWideActivation = 8191, kWideWeight = 4095, kWideShare = 16383, kWideValue = 2047;
+static_assert(int64_t{kWideBlock} * kWideActivation * kWideWeight < INT32_MAX);
+static_assert(int64_t{kWideBlock} * kWideShare * kWideValue < INT32_MAX);
+struct WideRows {
+  const int16_t* q;  // row t at q + t * ld, K values used
+  const float* d;    // row t at d + t * blocks: a scale for each kWideBlock values, and for what is left of them
+  int64_t ld, blocks;
+};
+struct WidePanel {
+  const int16_t* q;    // (K / 2, 16, 2): two consecutive values of each row side by side
+  const float* scale;  // (16)
+  int64_t k;           // K, a multiple of 8
+};
+
 // 16 weight rows unpacked to bytes. B = blocks of 32 in a row, S = scales a block (1, or 2 for formats with blocks of 16).
 struct Panel {
   uint8_t* q;    // (B, 8, 16, 4): four consecutive elements of each row side by side
@@ -112,11 +130,17 @@ struct Table {
   // Sum of exp(x - max), in kPhases partial sums.
   float (*sum_exp)(const float* x, int64_t n, float max);
 
-  // x (n) -> int16 in -32767..32767 and the scale; NaN, and zeros, where a value is not finite.
-  float (*quantize16)(const float* x, int64_t n, int16_t* q);
+  // x (n, a multiple of 8) -> int16 in -most..most and the scale; NaN, and zeros, where a value is not finite.
+  float (*quantize16)(const float* x, int64_t n, int32_t most, int16_t* q);
   void (*attend)(const AttendTile& tile);
   // Folds a tile's (max, sum, out) into the running ones; acc_max starts at -inf, acc_sum and acc_out at 0.
   void (*attend_merge)(const AttendTile& tile, float* acc_max, float* acc_sum, float* acc_out, int64_t ld);
+
+  // y[t * ldy + r] = panel row r times x row t, for t in [0, count) and r in [0, rows).
+  void (*gemm_wide)(const WidePanel& panel, int64_t rows, const WideRows& x, int64_t count, float* y, int64_t ldy);
+  // Scores (n, a multiple of 16) to base 2 -> shares 2^(score - max) in units of 1 / kWideShare. Returns the sum of
+  // 2^(score - max), in kFloatPhases partial sums; NaN if a score is, and then shares are any.
+  float (*weigh)(const float* scores, int64_t n, int16_t* shares, float* max);
 
   // For the machine's limits: reads `bytes` and returns a checksum; runs `steps` x 64 independent int8 multiply-adds
   // of the set's widest kind and returns how many operations (multiply and add count two) that were.

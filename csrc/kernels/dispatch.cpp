@@ -25,7 +25,7 @@ Table assemble(const char* name, std::initializer_list<Add> parts) {
 }
 
 #define GEMLET_TABLE(isa, name) \
-  assemble(name, {isa::add_matvec, isa::add_gemm, isa::add_attend, isa::add_rows, isa::add_floats})
+  assemble(name, {isa::add_matvec, isa::add_gemm, isa::add_attend, isa::add_rows, isa::add_floats, isa::add_wide})
 
 #ifdef GEMLET_AARCH64
 // Every 64-bit ARM has the neon set. The bits are the kernel's own (HWCAP_ASIMDDP, HWCAP2_I8MM): old C libraries lack the

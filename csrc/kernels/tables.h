@@ -12,6 +12,7 @@ namespace gemlet::kernels {
   void add_attend(Table& table); \
   void add_rows(Table& table);   \
   void add_floats(Table& table); \
+  void add_wide(Table& table);   \
   }
 
 GEMLET_KERNEL_SET(scalar)

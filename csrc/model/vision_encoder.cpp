@@ -8,9 +8,9 @@
 #include <cstring>
 #include <utility>
 
-#include "codec/half.h"
 #include "model/config.h"
 #include "model/vision_tower.h"
+#include "ops/wide.h"
 
 namespace gemlet::model {
 namespace {
@@ -19,7 +19,6 @@ using kernels::kPageKeys;
 
 constexpr int64_t kStrip = 512;  // rows that go through a layer together
 constexpr int64_t kRowsPerTask = 8;
-constexpr int64_t kEight = 32;  // weights of a block of 8 bits
 
 template <class Work>
 void by_row(ops::Context& on, int64_t rows, const Work& work) {
@@ -40,100 +39,28 @@ void clamp(const Bounds& b, int64_t n, float* x) {
   if (b.any()) clamp(b, n, x, x);
 }
 
-int64_t padded(int64_t n) { return (n + kEight - 1) / kEight * kEight; }
-
 void forget(const VisionTower& tower, const VisionLayer& l) {
   for (const ClippedMatrix* m : {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down}) tower.forget(m->w);
 }
 
-bool is_fast(const ops::Context& on, codec::Type type) {
-  for (const kernels::Format& format : on.kernels.formats)
-    if (format.type == type) return true;
-  return false;
-}
-
-// A layer's matrices in 8 bits, made when the layer begins: those of 16 would otherwise be multiplied as floats. Those that
-// have a fast format stay where they are. What 8 bits lose is kept, in 8 more, for the means of inputs; see correct().
-class PackedLayer {
- public:
-  void fill(ops::Context& on, const VisionTower& tower, const VisionLayer& from, VisionLayer& to) {
-    to = from;
-    ClippedMatrix* parts[] = {&to.q, &to.k, &to.v, &to.o, &to.gate, &to.up, &to.down};
-    size_t bytes = 0;
-    for (const ClippedMatrix* m : parts) bytes += 2 * packed_bytes(m->w);
-    uint8_t* at = bytes_.reserve(static_cast<int64_t>(bytes));
-    scratch_.resize(static_cast<size_t>(on.team.threads()));
-    for (ClippedMatrix* m : parts) {
-      const codec::Matrix file = m->w;
-      if (is_fast(on, file.type)) continue;
-      const size_t size = packed_bytes(file);
-      m->w = {at, codec::Type::Q8_0, file.rows, padded(file.cols), size / static_cast<size_t>(file.rows)};
-      m->rest = m->w;
-      m->rest.data = at + size;
-      pack(on, file, m->w.row_bytes, m->w.cols, at, at + size);
-      at += 2 * size;
-      tower.forget(file);  // before the layer needs room for its rows
+// A layer's matrices in 16 bits, made when the layer begins.
+struct PackedLayer {
+  ops::WideMatrix q, k, v, o, gate, up, down;
+  void fill(ops::Context& on, const VisionTower& tower, const VisionLayer& l) {
+    const std::pair<ops::WideMatrix*, const ClippedMatrix*> parts[] = {
+        {&q, &l.q}, {&k, &l.k}, {&v, &l.v}, {&o, &l.o}, {&gate, &l.gate}, {&up, &l.up}, {&down, &l.down}};
+    for (const auto& [to, from] : parts) {
+      to->pack(on, from->w);
+      tower.forget(from->w);  // before the layer needs room for its rows
     }
   }
-
- private:
-  struct Scratch {
-    Buffer<float> row, d, dsum;
-    Buffer<int8_t> q;
-    Buffer<int32_t> sum, sum16;
-  };
-
-  static size_t packed_bytes(const codec::Matrix& m) {
-    return static_cast<size_t>(m.rows) * codec::row_bytes(codec::Type::Q8_0, padded(m.cols));
-  }
-
-  static void widen(ops::Context& on, const codec::Matrix& m, int64_t r, float* out) {
-    const bool even = reinterpret_cast<uintptr_t>(m.row(r)) % sizeof(uint16_t) == 0;
-    if (m.type == codec::Type::BF16 && even)
-      on.kernels.widen_bf16(reinterpret_cast<const uint16_t*>(m.row(r)), m.cols, out);
-    else if (m.type == codec::Type::F16 && even)
-      on.kernels.widen_f16(reinterpret_cast<const uint16_t*>(m.row(r)), m.cols, out);
-    else
-      codec::decode_row(m, r, out);
-  }
-
-  // row (cols) -> blocks of 8 bits; what they lack takes its place.
-  static void pack_row(ops::Context& on, float* row, int64_t cols, uint8_t* out, Scratch& s) {
-    const int64_t blocks = cols / kEight;
-    const kernels::QuantRows q{s.q.reserve(cols),           s.d.reserve(blocks),    s.sum.reserve(blocks),
-                               s.sum16.reserve(blocks * 2), s.dsum.reserve(blocks), blocks};
-    on.kernels.quantize(row, cols, q);
-    for (int64_t b = 0; b < blocks; ++b, out += sizeof(codec::BlockQ8_0)) {
-      const uint16_t bits = codec::float_to_half(q.d[b]);
-      const float scale = codec::half_to_float(bits);
-      std::memcpy(out, &bits, sizeof bits);
-      std::memcpy(out + sizeof bits, q.q + b * kEight, kEight);
-      for (int64_t i = b * kEight; i < (b + 1) * kEight; ++i) row[i] -= scale * static_cast<float>(q.q[i]);
-    }
-  }
-
-  void pack(ops::Context& on, const codec::Matrix& from, size_t row_bytes, int64_t cols, uint8_t* to, uint8_t* rest) {
-    constexpr int64_t kRows = 64;
-    on.team.run((from.rows + kRows - 1) / kRows, [&](int64_t task, int worker) {
-      Scratch& s = scratch_[static_cast<size_t>(worker)];
-      float* row = s.row.reserve(cols);
-      for (int64_t r = task * kRows; r < std::min(from.rows, (task + 1) * kRows); ++r) {
-        std::fill(row + from.cols, row + cols, 0.0F);
-        widen(on, from, r, row);
-        pack_row(on, row, cols, to + static_cast<size_t>(r) * row_bytes, s);
-        pack_row(on, row, cols, rest + static_cast<size_t>(r) * row_bytes, s);
-      }
-    });
-  }
-
-  Buffer<uint8_t> bytes_;
-  std::vector<Scratch> scratch_;
 };
 
-// Keys and values of one picture in one layer, as attention reads them.
+// Keys and values of one picture in one layer, in float32.
 class Pages {
  public:
-  void reserve(const VisionConfig& c, ops::KvType type, int64_t patches) {
+  void reserve(const VisionConfig& c, int64_t patches) {
+    constexpr auto type = ops::KvType::F32;
     const int64_t channels = ops::stored_channels(type, c.channels), pages = (patches + kPageKeys - 1) / kPageKeys;
     head_ = ops::head_bytes(type, channels);
     const size_t page = head_ * static_cast<size_t>(c.heads);
@@ -170,8 +97,7 @@ class EncoderPass final : public VisionPass {
     }
     x_all_ = x_.rows(rows, c_.width);
     const codec::Type type = c_.layers > 0 ? tower.weights().layers.front().q.w.type : codec::Type::F32;
-    const bool whole = c_.width % kEight == 0 && c_.heads * c_.channels % kEight == 0;
-    integers_ = !on.float_compute && type != codec::Type::F32 && whole;
+    wide_ = ops::is_wide(on, type);
   }
 
   bool step() override;
@@ -189,10 +115,14 @@ class EncoderPass final : public VisionPass {
   void feed_forward(Rows<float> x, Rows<float> h);
   void pool(const Picture& picture, Rows<const float> x);
   void turn(const Picture& picture, int64_t patch, float* head) const;
-  using Products = std::vector<std::pair<const ClippedMatrix*, Rows<float>>>;
-  void multiply(Rows<float> x, const Products& products);
-  void multiply_clamped(Rows<const float> x, const Products& products);
-  void correct(Rows<const float> x, const Products& products);
+  // A matrix as the file has it and as it is packed, and where the product goes.
+  struct Product {
+    const ClippedMatrix* from;
+    const ops::WideMatrix* packed;
+    Rows<float> y;
+  };
+  void multiply(Rows<float> x, const std::vector<Product>& products);
+  void multiply_clamped(Rows<const float> x, const std::vector<Product>& products);
   void add_normed(Rows<float> h, const ClippedMatrix& from, const float* weight, Rows<float> x) const;
 
   const VisionTower& tower_;
@@ -200,8 +130,8 @@ class EncoderPass final : public VisionPass {
   ops::Context& on_;
   std::vector<Picture> pictures_;
   std::vector<int64_t> first_row_;
-  int64_t longest_ = 0;    // patches of the longest edge
-  bool integers_ = false;  // 8-bit products; float32 weights are multiplied as they are
+  int64_t longest_ = 0;  // patches of the longest edge
+  bool wide_ = false;    // products and attention in 16 bits; float32 weights are multiplied as they are
   std::array<float, 256> levels_{};
   Rows<float> x_all_;
   // where the pass stands
@@ -209,12 +139,14 @@ class EncoderPass final : public VisionPass {
   int64_t layer_ = 0, first_ = 0;
   size_t picture_ = 0;
 
-  VisionLayer now_{};  // the layer's matrices as they are multiplied
+  const VisionLayer* now_ = nullptr;
   PackedLayer packed_;
-  Pages pages_;
+  Pages pages_;         // of floats,
+  ops::WideKeys keys_;  // of 16 bits
   ops::RopeTable turns_;
-  Buffer<float> x_, h_, q_, k_, v_, gate_, up_, clipped_, axis_, mean_, shift_;
+  Buffer<float> x_, h_, q_, k_, v_, gate_, up_, clipped_, axis_;
   ops::Quantised quantised_;
+  ops::WideInput input_;
   std::vector<int64_t> begin_, end_;
 };
 
@@ -253,11 +185,8 @@ void EncoderPass::begin() {
 }
 
 void EncoderPass::begin_layer() {
-  const VisionLayer& l = tower_.weights().layers[static_cast<size_t>(layer_)];
-  if (integers_)
-    packed_.fill(on_, tower_, l, now_);
-  else
-    now_ = l;
+  now_ = &tower_.weights().layers[static_cast<size_t>(layer_)];
+  if (wide_) packed_.fill(on_, tower_, *now_);
 }
 
 // x (N, d) = input_proj(2 (pixels - 0.5)) + (position_embedding_table[0, x] + position_embedding_table[1, y])
@@ -287,49 +216,33 @@ void EncoderPass::embed(const Picture& picture, Rows<float> x) {
 }
 
 // Each product's inputs are clamped to its own bounds; x may be overwritten. Outputs are clamped by who reads them.
-void EncoderPass::multiply(Rows<float> x, const Products& products) {
-  const Bounds& bounds = products.front().first->in;
-  const auto alike = [&](const auto& p) { return p.first->in == bounds; };
+void EncoderPass::multiply(Rows<float> x, const std::vector<Product>& products) {
+  const Bounds& bounds = products.front().from->in;
+  const auto alike = [&](const Product& p) { return p.from->in == bounds; };
   if (std::all_of(products.begin(), products.end(), alike)) {
     if (bounds.any()) by_row(on_, x.rows, [&](int64_t t) { clamp(bounds, x.cols, x.row(t)); });
     multiply_clamped(x, products);
     return;
   }
   const Rows<float> own = clipped_.rows(x.rows, x.cols);
-  for (const auto& product : products) {
-    by_row(on_, x.rows, [&](int64_t t) { clamp(product.first->in, x.cols, x.row(t), own.row(t)); });
+  for (const Product& product : products) {
+    by_row(on_, x.rows, [&](int64_t t) { clamp(product.from->in, x.cols, x.row(t), own.row(t)); });
     multiply_clamped(own, {product});
   }
 }
 
-void EncoderPass::multiply_clamped(Rows<const float> x, const Products& products) {
+void EncoderPass::multiply_clamped(Rows<const float> x, const std::vector<Product>& products) {
   std::vector<ops::Product> all;
-  bool rests = false;
-  for (const auto& [m, y] : products) all.push_back({&m->w, y}), rests = rests || m->rest;
-  ops::linear(on_, x, all, quantised_);
-  if (rests) correct(x, products);
-}
-
-// Weights in 8 bits are wrong by as much for every row. That part of a row that all rows of the strip share (their mean) is
-// therefore multiplied by what the weights lost, once for all: of the error in the soft tokens, three quarters go.
-void EncoderPass::correct(Rows<const float> x, const Products& products) {
-  constexpr int64_t kColumns = 128;
-  const Rows<float> mean = mean_.rows(1, x.cols);
-  on_.team.run((x.cols + kColumns - 1) / kColumns, [&](int64_t task, int) {
-    const int64_t first = task * kColumns, end = std::min(x.cols, first + kColumns);
-    std::fill(mean.data + first, mean.data + end, 0.0F);
-    for (int64_t t = 0; t < x.rows; ++t)
-      for (int64_t i = first; i < end; ++i) mean.data[i] += x.row(t)[i];
-    for (int64_t i = first; i < end; ++i) mean.data[i] /= static_cast<float>(x.rows);
-  });
-  for (const auto& [m, y] : products) {
-    if (!m->rest) continue;
-    const Rows<float> shift = shift_.rows(1, y.cols);
-    ops::linear(on_, mean, {{&m->rest, shift}}, quantised_);
-    by_row(on_, y.rows, [&rows = y, shift](int64_t t) {
-      for (int64_t i = 0; i < rows.cols; ++i) rows.row(t)[i] += shift.data[i];
-    });
-  }
+  std::vector<ops::WideProduct> packed;
+  for (const Product& p : products)
+    if (wide_)
+      packed.push_back({p.packed, p.y});
+    else
+      all.push_back({&p.from->w, p.y});
+  if (wide_)
+    ops::linear(on_, x, packed, input_);
+  else
+    ops::linear(on_, x, all, quantised_);
 }
 
 // The first half of a head turns with the patch's column, the second with its row.
@@ -344,21 +257,27 @@ void EncoderPass::turn(const Picture& picture, int64_t patch, float* head) const
 
 // k, v (N, H C) = turned k_norm(k_proj(h)), v_norm(v_proj(h)) of h = input_layernorm(x), into the pages
 void EncoderPass::keys_and_values(const Picture& picture, Rows<const float> x) {
-  pages_.reserve(c_, integers_ ? ops::KvType::Q8_0 : ops::KvType::F32, x.rows);
+  if (wide_)  // a normalised value is at most the root of their number
+    keys_.reserve(x.rows, c_.heads, c_.channels, std::sqrt(static_cast<float>(c_.channels)));
+  else
+    pages_.reserve(c_, x.rows);
   begin_.assign(static_cast<size_t>(x.rows), 0), end_.assign(static_cast<size_t>(x.rows), x.rows);
   for (int64_t first = 0; first < x.rows; first += kStrip) {
     const int64_t count = std::min(kStrip, x.rows - first), columns = c_.heads * c_.channels;
     const Rows<float> h = h_.rows(count, c_.width), k = k_.rows(count, columns), v = v_.rows(count, columns);
-    ops::norm(on_, {x.row(first), count, c_.width}, now_.attn_norm, c_.eps, h);
-    multiply(h, {{&now_.k, k}, {&now_.v, v}});
+    ops::norm(on_, {x.row(first), count, c_.width}, now_->attn_norm, c_.eps, h);
+    multiply(h, {{&now_->k, &packed_.k, k}, {&now_->v, &packed_.v, v}});
     by_row(on_, count, [&](int64_t t) {
-      clamp(now_.k.out, columns, k.row(t)), clamp(now_.v.out, columns, v.row(t));
+      clamp(now_->k.out, columns, k.row(t)), clamp(now_->v.out, columns, v.row(t));
       for (int64_t head = 0; head < c_.heads; ++head) {
         float *key = k.row(t) + head * c_.channels, *value = v.row(t) + head * c_.channels;
-        on_.kernels.rms_norm(key, now_.k_norm, c_.eps, c_.channels, key);
+        on_.kernels.rms_norm(key, now_->k_norm, c_.eps, c_.channels, key);
         turn(picture, first + t, key);
         on_.kernels.rms_norm(value, nullptr, c_.eps, c_.channels, value);
-        pages_.store(on_.kernels, first + t, head, key, value);
+        if (wide_)
+          keys_.store(on_.kernels, first + t, head, key, value);
+        else
+          pages_.store(on_.kernels, first + t, head, key, value);
       }
     });
   }
@@ -376,35 +295,35 @@ void EncoderPass::strip(const Picture& picture, int64_t first, Rows<float> x) {
   const int64_t columns = c_.heads * c_.channels;
   const Rows<float> h = h_.rows(x.rows, c_.width), q = q_.rows(x.rows, columns), heads = k_.rows(x.rows, columns);
   // 1. attention: x += post_attention_layernorm(o_proj(attention(input_layernorm(x))))
-  ops::norm(on_, x, now_.attn_norm, c_.eps, h);
-  multiply(h, {{&now_.q, q}});
+  ops::norm(on_, x, now_->attn_norm, c_.eps, h);
+  multiply(h, {{&now_->q, &packed_.q, q}});
   by_row(on_, x.rows, [&](int64_t t) {
-    clamp(now_.q.out, columns, q.row(t));
+    clamp(now_->q.out, columns, q.row(t));
     for (float* head = q.row(t); head < q.row(t) + columns; head += c_.channels) {
-      on_.kernels.rms_norm(head, now_.q_norm, c_.eps, c_.channels, head);
+      on_.kernels.rms_norm(head, now_->q_norm, c_.eps, c_.channels, head);
       turn(picture, first + t, head);
     }
   });
-  ops::attention(on_, {{q, pages_.view(), begin_.data(), end_.data(), heads}}, 1.0F);
-  multiply(heads, {{&now_.o, h}});
-  add_normed(h, now_.o, now_.attn_post_norm, x);
+  if (wide_)
+    ops::attention(on_, q, keys_, 1.0F, heads);
+  else
+    ops::attention(on_, {{q, pages_.view(), begin_.data(), end_.data(), heads}}, 1.0F);
+  multiply(heads, {{&now_->o, &packed_.o, h}});
+  add_normed(h, now_->o, now_->attn_post_norm, x);
   // 2. feed-forward: x += post_feedforward_layernorm(down(gelu(gate(z)) * up(z))), z = pre_feedforward_layernorm(x)
-  ops::norm(on_, x, now_.ffn_norm, c_.eps, h);
+  ops::norm(on_, x, now_->ffn_norm, c_.eps, h);
   feed_forward(x, h);
 }
 
 void EncoderPass::feed_forward(Rows<float> x, Rows<float> h) {
-  const int64_t room = now_.down.w.cols;  // of rows in whole blocks; what is beyond F is zero
-  const Rows<float> whole = gate_.rows(x.rows, room);
-  const Rows<float> gate(whole.data, x.rows, c_.ffn, room), up = up_.rows(x.rows, c_.ffn);
-  multiply(h, {{&now_.gate, gate}, {&now_.up, up}});
+  const Rows<float> gate = gate_.rows(x.rows, c_.ffn), up = up_.rows(x.rows, c_.ffn);
+  multiply(h, {{&now_->gate, &packed_.gate, gate}, {&now_->up, &packed_.up, up}});
   by_row(on_, x.rows, [&](int64_t t) {
-    clamp(now_.gate.out, c_.ffn, gate.row(t)), clamp(now_.up.out, c_.ffn, up.row(t));
+    clamp(now_->gate.out, c_.ffn, gate.row(t)), clamp(now_->up.out, c_.ffn, up.row(t));
     on_.kernels.gelu_mul(gate.row(t), up.row(t), c_.ffn, gate.row(t));
-    std::fill(gate.row(t) + c_.ffn, gate.row(t) + room, 0.0F);
   });
-  multiply(whole, {{&now_.down, h}});
-  add_normed(h, now_.down, now_.ffn_post_norm, x);
+  multiply(gate, {{&now_->down, &packed_.down, h}});
+  add_normed(h, now_->down, now_->ffn_post_norm, x);
 }
 
 // tokens (n, D) = embedding_projection(rms_norm((sqrt(d) mean of pool x pool patches - std_bias) * std_scale))

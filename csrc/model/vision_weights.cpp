@@ -52,7 +52,7 @@ class Reader {
   }
 
   ClippedMatrix clipped(const std::string& name, int64_t rows, int64_t cols, bool bounds) {
-    ClippedMatrix m{matrix(name + ".weight", rows, cols), {}, {}, {}};
+    ClippedMatrix m{matrix(name + ".weight", rows, cols), {}, {}};
     if (!bounds) return m;
     m.in = {scalar_or(name + ".input_min", m.in.low), scalar_or(name + ".input_max", m.in.high)};
     m.out = {scalar_or(name + ".output_min", m.out.low), scalar_or(name + ".output_max", m.out.high)};

@@ -21,7 +21,6 @@ struct Bounds {
 struct ClippedMatrix {
   codec::Matrix w;
   Bounds in, out;
-  codec::Matrix rest;  // what w lost when it was made smaller; empty where it is the file's own
 };
 
 struct VisionLayer {

@@ -61,7 +61,7 @@ void WhisperDecoder::self_attention(const WhisperAttention& a, int64_t layer, co
   const Rows<float> h = h_.rows(x.rows, c_.width), q = q_.rows(x.rows, c_.width);
   const Rows<float> k = k_.rows(x.rows, c_.width), v = v_.rows(x.rows, c_.width);
   layer_norm(on_, x, a.norm, h);
-  ops::linear(on_, h, {{&a.q.w, q}, {&a.k.w, k}, {&a.v.w, v}}, quantised_);
+  multiply(on_, h, {{&a.q, q}, {&a.k, k}, {&a.v, v}}, input_);
   const size_t head = ops::head_bytes(ops::KvType::F32, channels);
   std::vector<ops::Attention> all;
   k_pages_.resize(texts.size()), v_pages_.resize(texts.size());
@@ -90,27 +90,27 @@ void WhisperDecoder::self_attention(const WhisperAttention& a, int64_t layer, co
                    {h.row(first), texts[i].count, c_.width}});
   }
   ops::attention(on_, all, attention_scale(channels));
-  ops::linear(on_, h, {{&a.out.w, q}}, quantised_);
+  multiply(on_, h, {{&a.out, q}}, input_);
   add_biased(on_, q, a.out.bias, x);
 }
 
 void WhisperDecoder::cross_attention(const WhisperAttention& a, const HeadPages& heard, Rows<float> x) {
   const Rows<float> h = h_.rows(x.rows, c_.width), q = q_.rows(x.rows, c_.width);
   layer_norm(on_, x, a.norm, h);
-  ops::linear(on_, h, {{&a.q.w, q}}, quantised_);
+  multiply(on_, h, {{&a.q, q}}, input_);
   for (int64_t t = 0; t < x.rows; ++t) add_bias(a.q.bias, c_.width, q.row(t));
   ops::attention(on_, {{q, heard.view(), begin_.data(), places_.data(), h}},
                  attention_scale(c_.width / c_.decoder_heads));
-  ops::linear(on_, h, {{&a.out.w, q}}, quantised_);
+  multiply(on_, h, {{&a.out, q}}, input_);
   add_biased(on_, q, a.out.bias, x);
 }
 
 void WhisperDecoder::feed_forward(const WhisperLayer& l, Rows<float> x) {
   const Rows<float> h = h_.rows(x.rows, c_.width), up = up_.rows(x.rows, c_.decoder_ffn);
   layer_norm(on_, x, l.ffn_norm, h);
-  ops::linear(on_, h, {{&l.up.w, up}}, quantised_);
+  multiply(on_, h, {{&l.up, up}}, input_);
   gelu_biased(on_, l.up.bias, up);
-  ops::linear(on_, up, {{&l.down.w, h}}, quantised_);
+  multiply(on_, up, {{&l.down, h}}, input_);
   add_biased(on_, h, l.down.bias, x);
 }
 

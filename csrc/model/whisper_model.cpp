@@ -28,8 +28,8 @@ void by_row(ops::Context& on, int64_t rows, const Work& work) {
 
 }  // namespace
 
-WhisperModel::WhisperModel(std::shared_ptr<const WhisperFile> file, const Team& team, bool eight)
-    : file_(std::move(file)), eight_(eight), weights_(WhisperWeights::from(*file_, team, eight)) {}
+WhisperModel::WhisperModel(std::shared_ptr<const WhisperFile> file, ops::Context& on)
+    : file_(std::move(file)), quick_(!on.float_compute), weights_(WhisperWeights::from(*file_, on, quick_)) {}
 
 void HeadPages::reserve(ops::KvType type, int64_t heads, int64_t used, int64_t keys) {
   const int64_t channels = ops::stored_channels(type, used), pages = (keys + kPageKeys - 1) / kPageKeys;
@@ -78,6 +78,20 @@ void WhisperCache::prepare(int64_t count) {
       pages_.push_back(std::move(fresh));
     }
   }
+}
+
+void multiply(ops::Context& on, Rows<const float> x,
+              const std::vector<std::pair<const WhisperLinear*, Rows<float>>>& products, WhisperInput& input) {
+  std::vector<ops::WideProduct> wide;
+  std::vector<ops::Product> exact;
+  for (const auto& [l, y] : products) {
+    if (l->wide.rows() > 0)
+      wide.push_back({&l->wide, y});
+    else
+      exact.push_back({&l->w, y});
+  }
+  if (!wide.empty()) ops::linear(on, x, wide, input.wide);
+  if (!exact.empty()) ops::linear(on, x, exact, input.quantised);
 }
 
 float attention_scale(int64_t channels) { return static_cast<float>(1 / std::sqrt(static_cast<double>(channels))); }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "core/tensor.h"
@@ -15,16 +16,16 @@ namespace gemlet::model {
 
 class WhisperModel {
  public:
-  // eight: matrices of 8 bits. Throws BadFile, UnsupportedModel.
-  WhisperModel(std::shared_ptr<const WhisperFile> file, const Team& team, bool eight);
+  // Products are made in fewer bits unless `on` computes in floats. Throws BadFile, UnsupportedModel.
+  WhisperModel(std::shared_ptr<const WhisperFile> file, ops::Context& on);
   const WhisperConfig& config() const { return file_->config(); }
   const WhisperWeights& weights() const { return weights_; }
   const WhisperFile& file() const { return *file_; }
-  bool eight() const { return eight_; }
+  bool quick() const { return quick_; }
 
  private:
   std::shared_ptr<const WhisperFile> file_;
-  bool eight_;
+  bool quick_;
   WhisperWeights weights_;
 };
 
@@ -44,6 +45,22 @@ class HeadPages {
   size_t head_ = 0;
 };
 
+// Inputs of products, as they are multiplied.
+struct WhisperInput {
+  ops::Quantised quantised;
+  ops::WideInput wide;
+};
+// y (n, out) = x (n, in) . w^T of several with the same x, without their biases.
+void multiply(ops::Context& on, Rows<const float> x,
+              const std::vector<std::pair<const WhisperLinear*, Rows<float>>>& products, WhisperInput& input);
+// x (n, D) += h + bias
+void add_biased(ops::Context& on, Rows<const float> h, const float* bias, Rows<float> x);
+void layer_norm(ops::Context& on, Rows<const float> x, const WhisperNorm& norm, Rows<float> y);
+// x = gelu(x + bias)
+void gelu_biased(ops::Context& on, const float* bias, Rows<float> x);
+void add_bias(const float* bias, int64_t n, float* x);
+float attention_scale(int64_t channels);
+
 // What was heard in a window: the encoder's output, and the keys and values that each layer of the decoder makes of it.
 struct Heard {
   int64_t places = 0;             // 1500, or fewer of a shorter window
@@ -51,11 +68,20 @@ struct Heard {
   std::vector<HeadPages> layers;  // of the decoder
 };
 
+// What the encoder needs while it works; nothing in it outlasts a step, so all passes of an engine share one.
+struct WhisperEncoderScratch {
+  Buffer<float> h, q, k, v, up;
+  HeadPages pages;
+  ops::WideKeys keys;  // instead of pages, of 16 bits
+  WhisperInput input;
+};
+
 // One window on its way through the encoder.
 class WhisperEncoderPass {
  public:
-  // `model` and `on` must outlive it. frames (n, mels), copied: 3000, or fewer, an even number.
-  WhisperEncoderPass(const WhisperModel& model, ops::Context& on, Rows<const float> frames, Heard& heard);
+  // All but the frames must outlive it. frames (n, mels), copied: 3000, or fewer, an even number.
+  WhisperEncoderPass(const WhisperModel& model, ops::Context& on, Rows<const float> frames,
+                     WhisperEncoderScratch& scratch, Heard& heard);
   // The next part of the work: true once done. Bounded, so that between two parts a caller can be cancelled.
   bool step();
 
@@ -64,17 +90,16 @@ class WhisperEncoderPass {
   void layer(const WhisperLayer& l);
   void attend(const WhisperAttention& a);
   void keep(const WhisperAttention& cross, HeadPages& pages);
+  float largest(Rows<const float> x) const;
 
   const WhisperModel& model_;
   const WhisperConfig& c_;
   ops::Context& on_;
+  WhisperEncoderScratch& s_;
   Heard& heard_;
   int64_t step_ = 0;
   Buffer<float> frames_;  // (1 + n + 1, mels), silence around
   Rows<float> x_;         // (places, D), the stream: the features in the end
-  Buffer<float> h_, q_, k_, v_, up_;
-  HeadPages pages_;
-  ops::Quantised quantised_;
   std::vector<int64_t> begin_, end_;
 };
 
@@ -122,16 +147,9 @@ class WhisperDecoder {
   ops::Context& on_;
   Buffer<float> x_, h_, q_, k_, v_, up_;
   ops::Quantised quantised_;
+  WhisperInput input_;
   std::vector<int64_t> begin_, end_, places_;
   std::vector<std::vector<const uint8_t*>> k_pages_, v_pages_;
 };
-
-// x (n, D) += h + bias
-void add_biased(ops::Context& on, Rows<const float> h, const float* bias, Rows<float> x);
-void layer_norm(ops::Context& on, Rows<const float> x, const WhisperNorm& norm, Rows<float> y);
-// x = gelu(x + bias)
-void gelu_biased(ops::Context& on, const float* bias, Rows<float> x);
-void add_bias(const float* bias, int64_t n, float* x);
-float attention_scale(int64_t channels);
 
 }  // namespace gemlet::model

@@ -28,8 +28,8 @@ T load(const uint8_t* at) {
 
 class Reader {
  public:
-  Reader(const WhisperFile& file, const Team& team, bool eight, WhisperWeights& into)
-      : file_(file), team_(team), eight_(eight), into_(into) {}
+  Reader(const WhisperFile& file, ops::Context& on, bool quick, WhisperWeights& into)
+      : file_(file), on_(on), quick_(quick), into_(into) {}
 
   WhisperTensor find(const std::string& name, const std::vector<int64_t>& shape) {
     const WhisperTensor t = file_.tensor(name);
@@ -53,9 +53,10 @@ class Reader {
     return {vector(name + ".weight", {width}), vector(name + ".bias", {width})};
   }
 
-  codec::Matrix matrix(const std::string& name, int64_t rows, int64_t cols) {
+  // eight: in 8 bits, if its width allows it.
+  codec::Matrix matrix(const std::string& name, int64_t rows, int64_t cols, bool eight) {
     const WhisperTensor t = find(name, {rows, cols});
-    if (eight_ && cols % kEight == 0) return packed(name, t, rows, cols);
+    if (eight && cols % kEight == 0) return packed(name, t, rows, cols);
     const bool even = reinterpret_cast<uintptr_t>(t.data) % width_of(t.type) == 0;
     if (even && (t.type == Type::F32 || t.type == Type::F16 || t.type == Type::BF16)) {
       const codec::Type type = t.type == Type::F32   ? codec::Type::F32
@@ -64,7 +65,7 @@ class Reader {
       return {t.data, type, rows, cols, codec::row_bytes(type, cols)};
     }
     float* values = room(rows * cols);
-    team_.run((rows + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int) {
+    on_.team.run((rows + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int) {
       for (int64_t r = task * kRowsPerTask; r < std::min(rows, (task + 1) * kRowsPerTask); ++r)
         row(name, t, r, cols, values + r * cols);
     });
@@ -72,7 +73,9 @@ class Reader {
   }
 
   WhisperLinear linear(const std::string& name, int64_t rows, int64_t cols, bool bias = true) {
-    WhisperLinear l{matrix(name + ".weight", rows, cols), nullptr};
+    const size_t kept = into_.floats.size();
+    WhisperLinear l{matrix(name + ".weight", rows, cols, false), {}, nullptr};
+    finish(l, kept);
     if (bias) l.bias = vector(name + ".bias", {rows});
     return l;
   }
@@ -80,33 +83,31 @@ class Reader {
   // (out, in, 3) as a matrix (out, 3 in): the frames one after the other.
   WhisperLinear convolution(const std::string& name, int64_t out, int64_t in) {
     const WhisperTensor t = find(name + ".weight", {out, in, 3});
+    const size_t kept = into_.floats.size();
     float* to = room(out * in * 3);
     std::vector<float> from(static_cast<size_t>(in * 3));
     for (int64_t o = 0; o < out; ++o) {
       row(name, t, o, in * 3, from.data());
       for (int64_t i = 0; i < in * 3; ++i) to[o * in * 3 + i % 3 * in + i / 3] = from[static_cast<size_t>(i)];
     }
-    codec::Matrix w = floats(to, out, in * 3);
-    // The first one reads the sound itself, and costs little.
-    if (eight_ && name == "encoder.conv2" && in * 3 % kEight == 0) {
-      const WhisperTensor whole{Type::F32, {out, in * 3}, w.data, nullptr, false};
-      w = packed(name, whole, out, in * 3);
-    }
-    return {w, vector(name + ".bias", {out})};
+    WhisperLinear l{floats(to, out, in * 3), {}, nullptr};
+    finish(l, kept);
+    l.bias = vector(name + ".bias", {out});
+    return l;
   }
 
-  WhisperAttention attention(const std::string& name, const std::string& norm_name, int64_t width) {
+  WhisperAttention attention(const std::string& name, int64_t width) {
     WhisperAttention a;
-    a.norm = norm(norm_name, width);
+    a.norm = norm(name + "_layer_norm", width);
     a.q = linear(name + ".q_proj", width, width), a.k = linear(name + ".k_proj", width, width, false);
     a.v = linear(name + ".v_proj", width, width), a.out = linear(name + ".out_proj", width, width);
     return a;
   }
 
-  WhisperLayer layer(const std::string& name, int64_t width, int64_t ffn, bool cross) {
+  WhisperLayer layer(const std::string& name, int64_t width, int64_t ffn, bool decoder) {
     WhisperLayer l;
-    l.self = attention(name + ".self_attn", name + ".self_attn_layer_norm", width);
-    if (cross) l.cross = attention(name + ".encoder_attn", name + ".encoder_attn_layer_norm", width);
+    l.self = attention(name + ".self_attn", width);
+    if (decoder) l.cross = attention(name + ".encoder_attn", width);
     l.ffn_norm = norm(name + ".final_layer_norm", width);
     l.up = linear(name + ".fc1", ffn, width), l.down = linear(name + ".fc2", width, ffn);
     return l;
@@ -122,6 +123,13 @@ class Reader {
   }
   [[noreturn]] void refuse(const std::string& name, const std::string& problem) const {
     throw BadFile(cat(file_.format(), ": '", file_.path(), "': tensor '", name, "': ", problem));
+  }
+  // In 16 bits; the floats that it was packed from go.
+  void finish(WhisperLinear& l, size_t kept) {
+    if (!quick_) return;
+    l.wide.pack(on_, l.w);
+    l.w = {};
+    into_.floats.resize(kept);
   }
   float* room(int64_t size) {
     into_.floats.emplace_back(new float[static_cast<size_t>(size)]);
@@ -159,7 +167,7 @@ class Reader {
     const size_t row_bytes = codec::row_bytes(codec::Type::Q8_0, cols);
     Buffer<uint8_t>& buffer = into_.bytes.emplace_back();
     uint8_t* to = buffer.reserve(rows * static_cast<int64_t>(row_bytes));
-    team_.run((rows + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int) {
+    on_.team.run((rows + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int) {
       std::vector<float> values(static_cast<size_t>(cols));
       for (int64_t r = task * kRowsPerTask; r < std::min(rows, (task + 1) * kRowsPerTask); ++r) {
         uint8_t* out = to + static_cast<size_t>(r) * row_bytes;
@@ -180,14 +188,14 @@ class Reader {
   }
 
   const WhisperFile& file_;
-  const Team& team_;
-  const bool eight_;
+  ops::Context& on_;
+  const bool quick_;
   WhisperWeights& into_;
 };
 
 }  // namespace
 
-WhisperWeights WhisperWeights::from(const WhisperFile& file, const Team& team, bool eight) {
+WhisperWeights WhisperWeights::from(const WhisperFile& file, ops::Context& on, bool quick) {
   const WhisperConfig& c = file.config();
   if (c.width % c.encoder_heads != 0 || c.width % c.decoder_heads != 0)
     throw BadFile(cat(file.format(), ": '", file.path(), "': expected a width that ", c.encoder_heads, " and ",
@@ -195,15 +203,18 @@ WhisperWeights WhisperWeights::from(const WhisperFile& file, const Team& team, b
   if (c.width / c.encoder_heads % 8 != 0 || c.width / c.decoder_heads % 8 != 0)
     throw UnsupportedModel(cat(file.format(), ": '", file.path(), "': expected heads of a multiple of 8 channels, got ",
                                c.width / c.encoder_heads, " and ", c.width / c.decoder_heads));
+  if (c.places != 1500)
+    throw UnsupportedModel(
+        cat(file.format(), ": '", file.path(), "': expected an encoder of 1500 places, 30 seconds, got ", c.places));
   WhisperWeights w;
-  Reader in(file, team, eight, w);
+  Reader in(file, on, quick, w);
   w.conv1 = in.convolution("encoder.conv1", c.width, c.mels);
   w.conv2 = in.convolution("encoder.conv2", c.width, c.width);
   w.places = in.vector("encoder.embed_positions.weight", {c.places, c.width});
   for (int64_t i = 0; i < c.encoder_layers; ++i)
     w.encoder.push_back(in.layer(cat("encoder.layers.", i), c.width, c.encoder_ffn, false));
   w.encoder_norm = in.norm("encoder.layer_norm", c.width);
-  w.tokens = in.matrix("decoder.embed_tokens.weight", c.vocabulary, c.width);
+  w.tokens = in.matrix("decoder.embed_tokens.weight", c.vocabulary, c.width, quick);
   w.positions = in.vector("decoder.embed_positions.weight", {c.positions, c.width});
   for (int64_t i = 0; i < c.decoder_layers; ++i)
     w.decoder.push_back(in.layer(cat("decoder.layers.", i), c.width, c.decoder_ffn, true));
@@ -211,7 +222,7 @@ WhisperWeights WhisperWeights::from(const WhisperFile& file, const Team& team, b
   w.head = w.tokens;
   if (in.has("proj_out.weight") &&
       file.tensor("proj_out.weight").data != file.tensor("decoder.embed_tokens.weight").data)
-    w.head = in.matrix("proj_out.weight", c.vocabulary, c.width);
+    w.head = in.matrix("proj_out.weight", c.vocabulary, c.width, quick);
   return w;
 }
 

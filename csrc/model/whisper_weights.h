@@ -1,5 +1,5 @@
-// The weights of a Whisper model by name, checked for shape and type, and made ready to be multiplied: in 8 bits, or as the
-// file has them where no bit may be lost. Letters: D width, F feed-forward, V vocabulary.
+// The weights of a Whisper model by name, checked for shape and type, and made ready to be multiplied: in 16 bits, and the
+// vocabulary's in 8; or as the file has them where nothing may be lost. Letters: D width, F feed-forward, V vocabulary.
 #pragma once
 
 #include <cstdint>
@@ -7,14 +7,16 @@
 #include <vector>
 
 #include "codec/codec.h"
-#include "core/parallel.h"
 #include "core/tensor.h"
 #include "model/whisper_file.h"
+#include "ops/ops.h"
+#include "ops/wide.h"
 
 namespace gemlet::model {
 
 struct WhisperLinear {
-  codec::Matrix w;              // (out, in)
+  codec::Matrix w;              // (out, in), or
+  ops::WideMatrix wide;         // in 16 bits
   const float* bias = nullptr;  // (out); null: none
 };
 
@@ -45,8 +47,9 @@ struct WhisperWeights {
   std::vector<Buffer<uint8_t>> bytes;
   int64_t parameters = 0;
 
-  // eight: matrices whose width allows it become Q8_0. Throws BadFile naming the tensor.
-  static WhisperWeights from(const WhisperFile& file, const Team& team, bool eight);
+  // quick: matrices become WideMatrix, and the vocabulary's Q8_0, if their width allows it. Throws BadFile naming the
+  // tensor.
+  static WhisperWeights from(const WhisperFile& file, ops::Context& on, bool quick);
 };
 
 }  // namespace gemlet::model

@@ -136,7 +136,7 @@ void gather(const kernels::Table& kernels, const Unit& u, const Queries& to, flo
     float* at = bytes ? row : to.q + r * channels;
     std::memcpy(at, u.of->q.row(u.token(r)) + u.column(r), static_cast<size_t>(used) * sizeof(float));
     std::fill(at + used, at + channels, 0.0F);
-    if (bytes) to.q_scale[r] = kernels.quantize16(at, channels, to.q16 + r * channels);
+    if (bytes) to.q_scale[r] = kernels.quantize16(at, channels, INT16_MAX, to.q16 + r * channels);
   }
 }
 

@@ -8,7 +8,8 @@
 namespace gemlet::kernels {
 namespace {
 
-inline float quantize16(const float* x, int64_t n, int16_t* q) {
+inline float quantize16(const float* x, int64_t n, int32_t most_level, int16_t* q) {
+  const auto levels = static_cast<float>(most_level);
   int32x4_t most = vdupq_n_s32(0);  // as integers, so that NaN is the largest
   for (int64_t i = 0; i < n; i += 4) most = vmaxq_s32(most, vreinterpretq_s32_f32(vabsq_f32(vld1q_f32(x + i))));
   const int32_t bits = vmaxvq_s32(most);
@@ -19,10 +20,10 @@ inline float quantize16(const float* x, int64_t n, int16_t* q) {
     std::memset(q, 0, static_cast<size_t>(n) * sizeof(int16_t));
     return finite ? 0.0F : __builtin_nanf("");
   }
-  const float to_integer = 32767.0F / top;
+  const float to_integer = levels / top;
   for (int64_t i = 0; i < n; i += 4)
     vst1_s16(q + i, vmovn_s32(vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x + i), to_integer))));
-  return top / 32767.0F;
+  return top / levels;
 }
 
 // The largest of four lanes that are not negative; NaN counts as the largest.

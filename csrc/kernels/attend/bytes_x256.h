@@ -8,7 +8,8 @@
 namespace gemlet::kernels {
 namespace {
 
-inline float quantize16(const float* x, int64_t n, int16_t* q) {
+inline float quantize16(const float* x, int64_t n, int32_t most_level, int16_t* q) {
+  const auto levels = static_cast<float>(most_level);
   const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF));
   __m256i most = _mm256_setzero_si256();  // as integers, so that NaN is the largest
   for (int64_t i = 0; i < n; i += 8)
@@ -24,13 +25,13 @@ inline float quantize16(const float* x, int64_t n, int16_t* q) {
     std::memset(q, 0, static_cast<size_t>(n) * sizeof(int16_t));
     return finite ? 0.0F : __builtin_nanf("");
   }
-  const __m256 to_integer = _mm256_set1_ps(32767.0F / top);
+  const __m256 to_integer = _mm256_set1_ps(levels / top);
   for (int64_t i = 0; i < n; i += 8) {
     const __m256i wide = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + i), to_integer));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(q + i),
                      _mm_packs_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1)));
   }
-  return top / 32767.0F;
+  return top / levels;
 }
 
 // The largest of eight lanes that are not negative; NaN counts as the largest.

@@ -101,7 +101,8 @@ void attend_row(const AttendTile& tile, int64_t row, int64_t begin, int64_t end)
   (bytes ? byte_values : float_values)(tile, row, begin, end);
 }
 
-float quantize16(const float* x, int64_t n, int16_t* q) {
+float quantize16(const float* x, int64_t n, int32_t most_level, int16_t* q) {
+  const auto levels = static_cast<float>(most_level);
   float most = 0;
   bool finite = true;
   for (int64_t i = 0; i < n; ++i) {
@@ -109,9 +110,9 @@ float quantize16(const float* x, int64_t n, int16_t* q) {
     most = std::fabs(x[i]) > most ? std::fabs(x[i]) : most;
   }
   const bool some = finite && most >= kLeastWeight;
-  const float to_integer = some ? 32767.0F / most : 0;
+  const float to_integer = some ? levels / most : 0;
   for (int64_t i = 0; i < n; ++i) q[i] = some ? static_cast<int16_t>(std::nearbyint(x[i] * to_integer)) : int16_t{0};
-  return finite ? some ? most / 32767.0F : 0.0F : NAN;
+  return finite ? some ? most / levels : 0.0F : NAN;
 }
 
 void attend(const AttendTile& tile) {

@@ -49,6 +49,10 @@ struct PanelDot {
 // sum + a0 b0 + a1 b1 for pairs of int16.
 struct PairDot {
   static __m256i add(__m256i sum, __m256i a, __m256i b) { return _mm256_dpwssd_avx_epi32(sum, a, b); }
+  static void add_four(__m256i* first, __m256i* second, __m256i w0, __m256i w1, __m256i x0, __m256i x1) {
+    first[0] = add(first[0], w0, x0), first[1] = add(first[1], w1, x0);
+    second[0] = add(second[0], w0, x1), second[1] = add(second[1], w1, x1);
+  }
 };
 
 }  // namespace
