@@ -21,9 +21,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import audio
 import gemlet
-import numpy as np
 import sounds
 from gemlet.media.audio import RATE, load_audio
 

@@ -111,6 +111,6 @@ def test_a_damaged_part_of_a_conversation_is_told(model: gemlet.Model) -> None:
     assert 0 < answer.usage.audio_tokens < 150
     with pytest.raises(gemlet.MediaError, match=r"^audio\[1\]: .*read"):
         model.chat("What is said?", audio=[bytes(content), b"no sound"], max_tokens=2)
-    with pytest.raises(gemlet.MediaError, match=r"messages\[0\]|audio"):
-        parts = [{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]
+    parts = [{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]
+    with pytest.raises(gemlet.MediaError, match=r"^messages\[0\]"):
         model.chat([{"role": "user", "content": parts}], max_tokens=2)

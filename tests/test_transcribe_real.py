@@ -14,14 +14,17 @@ from test_whisper_real import SPEECH
 
 RATE = 16000
 TEXTS = {
-    "jfk.wav": "And so my fellow Americans ask not what your country can do for you ask what you can do for your country",
+    "jfk.wav": (
+        "And so my fellow Americans ask not what your country can do for you ask what you can do for your country"
+    ),
     "librispeech-61-70968-0000.flac": (
         "He began a confused complaint against the wizard, who had vanished behind the curtain on the left."
     ),
     "sick-corpus-3.wav": (
         "Alright, so this is the sick corpus. Hopefully the recording levels are okay. I have the cold, so this "
         "probably sounds a lot different than the acoustic corpus. And I'm also saying it a bunch of different words. "
-        "I think I'm probably going to cough here. Yeah, so that just happened, and that should be good. Alright, thanks."
+        "I think I'm probably going to cough here. Yeah, so that just happened, and that should be good. Alright, "
+        "thanks."
     ),
 }  # faster-whisper 1.2.1, float32, beam_size=1, vad_filter=False
 

@@ -11,7 +11,6 @@ from .errors import MediaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
     from typing import Literal, overload
 
     from numpy.typing import NDArray
@@ -108,8 +107,8 @@ class Hearing:
         """Soft tokens (n, D) float32 of one sound, as the decoder receives them; 25 a second.
 
         source: a path, bytes, or (samples, rate) with samples (n,) or (n, channels) as floats, int16, int32 or uint8.
-        Files, and rates other than 16000, need the extra `media`. A sound is encoded as a whole, not cut at 30 s. What was
-        done to it that was not asked for, such as mixing channels, is told to the logger "gemlet".
+        Files, and rates other than 16000, need the extra `media`. A sound is encoded as a whole, not cut at 30 s. What
+        was done to it that was not asked for, such as mixing channels, is told to the logger "gemlet".
 
         >>> m.encode_audio((np.zeros(16000, np.float32), 16000))
         Traceback (most recent call last):

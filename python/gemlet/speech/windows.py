@@ -291,10 +291,8 @@ class Walk:
     def _cut(self, heard: Heard) -> Heard:
         tokens = without_circles(heard.tokens, self._listener.eot)
         if len(tokens) < len(heard.tokens):
-            self.warnings.append(
-                f"{self._listener.decode_text(tokens).strip()[-40:]!r} was said over and over again by the model, and is "
-                "given once"
-            )
+            end = self._listener.decode_text(tokens).strip()[-40:]
+            self.warnings.append(f"{end!r} was said over and over again by the model, and is given once")
         return heard._replace(tokens=tokens, cut=True)
 
 
