@@ -54,7 +54,10 @@ def test_final_segments_are_the_same_however_it_comes() -> None:
     assert [segment.id for segment in made[0]] == list(range(len(made[0])))
     assert 1.4 < made[0][0].start < 2.2
     assert all(segment.final for segment in made[0])
-    waiting = list(gemlet.transcribe((played(sound, 8000, 0.03), RATE), Scripted(told)))
+    stream = gemlet.transcribe((played(sound, 8000, 0.03), RATE), Scripted(told))
+    waiting = [next(stream)]
+    assert (waiting[0].final, stream.language) == (False, None)  # what is provisional settles nothing
+    waiting += stream
     finals = [segment for segment in waiting if segment.final]
     assert [(s.start, s.end, s.text) for s in finals] == [(s.start, s.end, s.text) for s in made[0]]
     early = [segment for segment in waiting if not segment.final]

