@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         Usage,
     )
     from .soft import SoftTokens
+    from .transcription import Segment, Transcript, TranscriptStream, load_whisper, transcribe
     from .types import GenerateOptions
 
 # Where each public name lives. Modules are imported when a name is first used, so that `import gemlet` stays cheap.
@@ -94,6 +95,7 @@ _HOME = {
     ),
     **dict.fromkeys(("Audio", "Image", "Prompt", "Video"), "prompt"),
     "SoftTokens": "soft",
+    **dict.fromkeys(("Segment", "Transcript", "TranscriptStream", "load_whisper", "transcribe"), "transcription"),
     "GenerateOptions": "types",
     "plan": "planning",
     "quantize": "quantization",
@@ -124,6 +126,7 @@ __all__ = [
     "Plan",
     "Prompt",
     "SchemaError",
+    "Segment",
     "SoftTokens",
     "TemplateError",
     "Timings",
@@ -131,6 +134,8 @@ __all__ = [
     "ToolCall",
     "ToolCallError",
     "TopToken",
+    "Transcript",
+    "TranscriptStream",
     "UnsupportedModel",
     "Usage",
     "Video",
@@ -138,8 +143,10 @@ __all__ = [
     "isa",
     "isas",
     "load",
+    "load_whisper",
     "plan",
     "quantize",
+    "transcribe",
 ]
 
 

@@ -18,6 +18,9 @@ __all__: list[str] = [
     "Stream",
     "Tokenizer",
     "Utf8Stream",
+    "Whisper",
+    "WhisperHeard",
+    "WhisperOptions",
     "cpu",
     "hearing",
     "isa",
@@ -227,6 +230,48 @@ class Utf8Stream:
     def __init__(self) -> None: ...
     def finish(self) -> str: ...
     def push(self, data: bytes) -> str: ...
+
+class Whisper:
+    def __init__(
+        self, path: str, threads: typing.SupportsInt | typing.SupportsIndex = 0, compute: str = "auto"
+    ) -> None: ...
+    def cancel(self) -> None: ...
+    def close(self) -> None: ...
+    def decode(
+        self,
+        heard: WhisperHeard,
+        prompt: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        start: typing.SupportsInt | typing.SupportsIndex,
+        no_speech: typing.SupportsInt | typing.SupportsIndex,
+        given: typing.SupportsInt | typing.SupportsIndex,
+        options: WhisperOptions,
+    ) -> tuple[typing.Any, ...]: ...
+    def encode(self, samples: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]) -> WhisperHeard: ...
+    @property
+    def info(self) -> dict[str, typing.Any]: ...
+    def logits(self, heard: WhisperHeard, tokens: typing.Any) -> numpy.typing.NDArray[numpy.float32]: ...
+
+class WhisperHeard:
+    def features(self) -> numpy.typing.NDArray[numpy.float32]: ...
+
+class WhisperOptions:
+    def __init__(
+        self,
+        *,
+        beams: typing.SupportsInt | typing.SupportsIndex,
+        patience: typing.SupportsFloat | typing.SupportsIndex,
+        length_penalty: typing.SupportsFloat | typing.SupportsIndex,
+        temperature: typing.SupportsFloat | typing.SupportsIndex,
+        seed: typing.SupportsInt | typing.SupportsIndex,
+        most_tokens: typing.SupportsInt | typing.SupportsIndex,
+        end: typing.SupportsInt | typing.SupportsIndex,
+        no_timestamps: typing.SupportsInt | typing.SupportsIndex,
+        first_timestamp: typing.SupportsInt | typing.SupportsIndex,
+        timestamps: bool,
+        latest_start: typing.SupportsInt | typing.SupportsIndex,
+        never: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        not_first: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    ) -> None: ...
 
 def cpu() -> dict[str, typing.Any]: ...
 def hearing(model: Model) -> typing.Any: ...

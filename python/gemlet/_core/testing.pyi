@@ -42,6 +42,7 @@ __all__: list[str] = [
     "weigh",
     "wide_attention",
     "wide_linear",
+    "whisper_mel",
     "widen",
 ]
 
@@ -261,6 +262,9 @@ def wide_linear(
     type: str,
     x: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
     threads: typing.SupportsInt | typing.SupportsIndex = 1,
+) -> numpy.typing.NDArray[numpy.float32]: ...
+def whisper_mel(
+    samples: typing.Annotated[numpy.typing.ArrayLike, numpy.float32], bands: typing.SupportsInt | typing.SupportsIndex
 ) -> numpy.typing.NDArray[numpy.float32]: ...
 def widen(
     isa: str, type: str, x: typing.Annotated[numpy.typing.ArrayLike, numpy.uint16]
