@@ -125,6 +125,37 @@ def test_frames_stand_behind_their_times(model, seen):
     assert answer.warnings[0].startswith("video: 3 frames from 00:00 to 00:00, ")
 
 
+def test_counting_encodes_nothing(model, monkeypatch, tmp_path):
+    """And counts what a chat then reads."""
+    monkeypatch.setattr(_core, "see", None)
+    monkeypatch.setattr(_core, "Ear", None)
+    model.forget()
+    (tmp_path / "a.png").write_bytes(png(picture(8)))
+    turned = PILLOW.fromarray(picture(9))
+    turned.getexif()[0x0112] = 6
+    cases: list[dict[str, Any]] = [
+        {"images": [tmp_path / "a.png", png(picture(7, 48, 300)), picture(6)], "image_tokens": 140},
+        {"images": [turned], "image_tokens": "auto"},
+        {"video": [picture(i) for i in range(30)]},
+        {"images": [gemlet.SoftTokens(np.zeros((5, 16)))]},
+    ]
+    counted = [model.count_tokens("an and", **given) for given in cases]
+    written = [model.apply_chat_template("an and", **given) for given in cases]
+    assert [len(ids) for ids in written] == counted
+    monkeypatch.undo()
+    for given, count, ids in zip(cases, counted, written, strict=True):
+        assert model.chat("an and", **given, **OPTIONS).usage.prompt_tokens == count
+        assert np.array_equal(model.apply_chat_template("an and", **given), ids)
+    with pytest.raises(gemlet.MediaError, match=r"^images\[1\]: "):
+        model.count_tokens("an", images=[picture(1), png(picture(1))[:30]])
+
+
+def test_counting_what_is_known_reads_no_picture(model, monkeypatch):
+    model.chat("an", video=[picture(i) for i in range(3)], **OPTIONS)
+    monkeypatch.setattr("gemlet.media.video.sample", None)
+    assert model.count_tokens("an", video=[picture(i) for i in range(3)]) > 150
+
+
 def test_a_broken_picture_is_named(model):
     with pytest.raises(gemlet.MediaError, match=r"^images\[1\]: "):
         model.chat("an", images=[picture(1), png(picture(1))[:60]])

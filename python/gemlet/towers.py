@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import _core
-from .soft import SoftTokens
+from .soft import Sized, SoftTokens, sized
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +21,15 @@ class Eyes:
         """Soft tokens of one picture."""
         from .vision import see_image
 
-        rows, notes = see_image(self._engine, self._name, source, image_tokens)
-        return SoftTokens(rows, notes=_bare(notes, "image"))
+        seen = see_image(self._engine, self._name, source, image_tokens)
+        return SoftTokens(seen.tokens, grid=seen.grid, notes=_bare(seen.notes, "image"))
+
+    def size_image(self, source: Any, *, image_tokens: int | str) -> Sized:
+        """How many that would be."""
+        from .vision import image_grid
+
+        rows, columns = image_grid(self._engine, source, image_tokens)
+        return sized("image", [rows * columns])
 
     def encode_video(self, source: Any, *, image_tokens: int | str, **options: Any) -> SoftTokens:
         """Soft tokens of a film's frames, with their times."""
@@ -37,6 +44,18 @@ class Eyes:
         times = [frame.seconds for frame in seen]
         return SoftTokens([frame.tokens for frame in seen], "video", times=times, notes=[note])
 
+    def size_video(self, source: Any, *, image_tokens: int | str, **options: Any) -> Sized:
+        """How many that would be; the film is decoded, which tells how many frames it really has."""
+        from .media.video import sample
+        from .vision import image_grid
+
+        counts, times = [], []
+        for frame in sample(source, **options):
+            rows, columns = image_grid(self._engine, frame.pixels, image_tokens, "video")
+            counts.append(rows * columns)
+            times.append(frame.seconds)
+        return sized("video", counts, times)
+
 
 class Ears:
     """Of a model that hears."""
@@ -50,6 +69,12 @@ class Ears:
 
         rows, notes = hear_audio(self._engine, self._name, source, start=start, end=end)
         return SoftTokens(rows, "audio", notes=_bare(notes, "audio"))
+
+    def size_audio(self, source: Any, *, start: float = 0.0, end: float | None = None) -> Sized:
+        """How many that would be; the sound is decoded, which tells how long it really is."""
+        from .hearing import audio_size
+
+        return sized("audio", [audio_size(self._engine, source, start=start, end=end)])
 
 
 class EyesAndEars(Eyes, Ears):

@@ -19,12 +19,14 @@ __all__: list[str] = [
     "Tokenizer",
     "Utf8Stream",
     "cpu",
+    "heard_tokens",
     "hearing",
     "isa",
     "isas",
     "measure_limits",
     "quantize",
     "see",
+    "seen_grid",
     "testing",
     "vision",
 ]
@@ -140,6 +142,15 @@ class Model:
         heads: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
         positions: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
     ) -> numpy.typing.NDArray[numpy.float32]: ...
+    def attention_map(
+        self,
+        ids: typing.Any,
+        layers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        heads: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        positions: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        begin: typing.SupportsInt | typing.SupportsIndex,
+        end: typing.SupportsInt | typing.SupportsIndex,
+    ) -> numpy.typing.NDArray[numpy.float32]: ...
     def cancel_all(self) -> None: ...
     def close(self) -> None: ...
     def forget(self) -> None: ...
@@ -229,6 +240,7 @@ class Utf8Stream:
     def push(self, data: bytes) -> str: ...
 
 def cpu() -> dict[str, typing.Any]: ...
+def heard_tokens(model: Model, samples: typing.SupportsInt | typing.SupportsIndex) -> int: ...
 def hearing(model: Model) -> typing.Any: ...
 def isa() -> str: ...
 def isas() -> list[str]: ...
@@ -245,4 +257,10 @@ def see(
     pictures: collections.abc.Sequence[typing.Annotated[numpy.typing.ArrayLike, numpy.uint8]],
     tokens: typing.SupportsInt | typing.SupportsIndex,
 ) -> list[typing.Any]: ...
+def seen_grid(
+    model: Model,
+    height: typing.SupportsInt | typing.SupportsIndex,
+    width: typing.SupportsInt | typing.SupportsIndex,
+    tokens: typing.SupportsInt | typing.SupportsIndex,
+) -> tuple[typing.Any, ...]: ...
 def vision(model: Model) -> typing.Any: ...
