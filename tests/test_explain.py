@@ -29,19 +29,28 @@ PICTURE = pictures.noise(96, 240)
 OPTIONS: dict[str, Any] = {"max_tokens": 12, "temperature": 0, "ignore_eos": True}
 
 
-@pytest.fixture(scope="module", params=[4, 0], ids=["causal", "both ways"])
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[gemlet.Model]:
-    folder = tmp_path_factory.mktemp("explain")
-    path = write_model(folder / "model.gguf", template=TEMPLATE, per_layer=request.param)
+def open_model(folder: Path, per_layer: int) -> gemlet.Model:
+    path = write_model(folder / "model.gguf", template=TEMPLATE, per_layer=per_layer)
     maker("make_vision").write_projector(variant("e2b"), folder / "eyes.gguf")
-    with gemlet.load(path, context=1024, kv_dtype="f32", threads=2) as made:
+    return gemlet.load(path, context=1024, kv_dtype="f32", threads=2)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gemlet.Model]:
+    with open_model(tmp_path_factory.mktemp("explain"), 4) as made:
         yield made
 
 
-def test_maps_are_the_reference_s(model: gemlet.Model) -> None:
+@pytest.mark.parametrize("per_layer", [4, 0], ids=["causal", "both ways"])
+def test_maps_are_the_reference_s(per_layer: int, tmp_path: Path) -> None:
     """The second of two images, and a text in front of both."""
+    with open_model(tmp_path, per_layer) as model:
+        check_maps(model)
+
+
+def check_maps(model: gemlet.Model) -> None:
     other = pictures.noise(48, 48)
-    given = {"images": [other, PICTURE], "image_tokens": 70}
+    given: dict[str, Any] = {"images": [other, PICTURE], "image_tokens": 70}
     made = model.explain_image("an and", which=1, answer="and an", **given)
     prompt = model.apply_chat_template("an and", **given)
     ids = np.concatenate([prompt, model.tokenize("and an", add_bos=False)])

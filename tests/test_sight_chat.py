@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -134,9 +135,9 @@ def test_counting_encodes_nothing(model, monkeypatch, tmp_path):
     turned = PILLOW.fromarray(picture(9))
     turned.getexif()[0x0112] = 6
     cases: list[dict[str, Any]] = [
-        {"images": [tmp_path / "a.png", png(picture(7, 48, 300)), picture(6)], "image_tokens": 140},
+        {"images": [tmp_path / "a.png", png(picture(7, 48, 300))], "image_tokens": 70},
         {"images": [turned], "image_tokens": "auto"},
-        {"video": [picture(i) for i in range(30)]},
+        {"video": [picture(i) for i in range(9)]},
         {"images": [gemlet.SoftTokens(np.zeros((5, 16)))]},
     ]
     counted = [model.count_tokens("an and", **given) for given in cases]
@@ -154,6 +155,20 @@ def test_counting_what_is_known_reads_no_picture(model, monkeypatch):
     model.chat("an", video=[picture(i) for i in range(3)], **OPTIONS)
     monkeypatch.setattr("gemlet.media.video.sample", None)
     assert model.count_tokens("an", video=[picture(i) for i in range(3)]) > 150
+
+
+def test_ten_thousand_frames_are_refused_before_one_is_encoded(model, seen):
+    still = picture(1)
+    with pytest.raises(
+        gemlet.MediaError, match=r"^video: 10000 frames of 60 tokens, and the context has 2048; take fewer"
+    ):
+        model.chat("an", video=gemlet.Video(np.broadcast_to(still, (10_000, *still.shape)), frames=10_000))
+    endless = gemlet.Video(itertools.repeat(still), image_tokens=560)  # nobody knows how many
+    with pytest.raises(gemlet.MediaError, match=r"^video\[1\]: 4 frames of 5\d\d tokens"):
+        model.chat("an", video=[gemlet.Video([still]), endless])
+    assert seen == [1]
+    one_by_one = model.encode_video(itertools.repeat(still))  # has no such limit
+    assert len(next(one_by_one).tokens) == 60
 
 
 def test_a_broken_picture_is_named(model):

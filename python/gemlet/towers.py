@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import _core
+from .errors import MediaError
 from .soft import Sized, SoftTokens, sized
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from .media.video import Frame
 
 
 class Eyes:
@@ -33,10 +36,10 @@ class Eyes:
 
     def encode_video(self, source: Any, *, image_tokens: int | str, **options: Any) -> SoftTokens:
         """Soft tokens of a film's frames, with their times."""
-        from .media.video import sample
         from .vision import see_frames
 
-        seen = list(see_frames(self._engine, self._name, sample(source, **options), image_tokens))
+        frames = self._fitting(source, image_tokens, options)
+        seen = list(see_frames(self._engine, self._name, frames, image_tokens))
         count = sum(len(frame.tokens) for frame in seen)
         note = (
             f"{len(seen)} frames from {seen[0].stamp} to {seen[-1].stamp}, {count} tokens, at most {image_tokens} each"
@@ -55,6 +58,23 @@ class Eyes:
             counts.append(rows * columns)
             times.append(frame.seconds)
         return sized("video", counts, times)
+
+    def _fitting(self, source: Any, image_tokens: int | str, options: dict[str, Any]) -> Iterator[Frame]:
+        """Frames of a film; MediaError once it is clear that no prompt could hold them, before any is encoded."""
+        from .media.video import count, sample
+        from .vision import expect_sight, image_grid
+
+        expect_sight(self._engine, self._name, "video")
+        context, expected, tokens = int(self._engine.info()["context"]), count(source, **options) or 1, 0
+        for i, frame in enumerate(sample(source, **options)):
+            rows, columns = image_grid(self._engine, frame.pixels, image_tokens, "video")
+            tokens += rows * columns
+            if max(tokens, rows * columns * expected) > context:
+                raise MediaError(
+                    f"video: {max(expected, i + 1)} frames of {rows * columns} tokens, and the context has {context}; "
+                    "take fewer (frames=, fps=), or go through them with encode_video()"
+                )
+            yield frame
 
 
 class Ears:

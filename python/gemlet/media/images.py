@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from ..errors import MediaError, MissingExtra
+from .files import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,20 +108,6 @@ def _size_of(opened: Any, where: str, limit: int) -> tuple[int, int]:
         height, width = _from_pillow(opened, where, limit).pixels.shape[:2]
         return height, width
     return (width, height) if opened.getexif().get(0x0112, 1) in (5, 6, 7, 8) else (height, width)
-
-
-def local_path(source: str | os.PathLike[str], where: str) -> str:
-    """The path of a file that is there; MediaError for an address."""
-    path = os.fspath(source)
-    if not isinstance(path, str):
-        path = os.fsdecode(path)
-    if "://" in path or path[:5].lower() in ("data:", "file:"):
-        short = path if len(path) <= 60 else path[:57] + "..."
-        raise MediaError(f"{where}: {short!r} is an address, and nothing is fetched; pass a path or bytes")
-    path = os.path.expanduser(path)
-    if not os.path.isfile(path):
-        raise MediaError(f"{where}: there is no file {path!r}")
-    return path
 
 
 def check_size(width: int, height: int, where: str, limit: int) -> None:
