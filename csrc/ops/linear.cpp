@@ -15,9 +15,10 @@ constexpr int64_t kTasksPerThread = 16;
 // Several panels share a few tokens before the next come: tokens are read from the second-level cache, and each row of
 // the output is written in longer pieces.
 constexpr int64_t kPanelsBytes = 128 << 10, kPanelsAtOnce = 4, kTokensAtOnce = 64;
-// One token: each task is a stream from memory that starts cold, so there are few, and they are long; but the last one
-// should not keep the other threads waiting.
-constexpr int64_t kStreamsPerThread = 4;
+// One token: each task is a stream from memory that starts cold, so most of a weight goes in one long stream a thread; the
+// rest is cut small, so that the last piece does not keep the other threads waiting.
+constexpr int64_t kLongPart = 3, kParts = 4;  // three quarters in long streams
+constexpr int64_t kShortStreamsPerThread = 6;
 constexpr int64_t kStreamBytes = 1 << 20;
 
 int64_t padded_blocks(int64_t cols) {
@@ -25,21 +26,48 @@ int64_t padded_blocks(int64_t cols) {
   return (cols + kPad - 1) / kPad * kernels::kPadBlocks;
 }
 
-// Steps of kRowStep rows that a task takes.
-int64_t steps_per_task(const codec::Matrix& w, int64_t tokens, int threads) {
-  const int64_t steps = (w.rows + kRowStep - 1) / kRowStep;
-  if (tokens != 1) return std::max<int64_t>(1, steps / (threads * kTasksPerThread));
-  const int64_t most = kStreamBytes / (static_cast<int64_t>(w.row_bytes) * kRowStep);
-  return std::max<int64_t>(1, std::min(most, steps / (threads * kStreamsPerThread)));
-}
-
-// One product with what is needed to run rows [r, r + n) of it.
+// One product with the kernels of its weight; format null: the float path.
 struct Plan {
   const Product* product;
-  const kernels::Format* format;  // null: float path
-  int64_t step;                   // rows a task
-  int64_t first_task;
+  const kernels::Format* format;
 };
+
+// Rows [first, first + count) of a plan's weight.
+struct Task {
+  const Plan* plan;
+  int64_t first, count;
+};
+
+// Rows [first, end) of a plan in tasks of `steps` steps.
+void cut(const Plan& plan, int64_t first, int64_t end, int64_t steps, std::vector<Task>& tasks) {
+  const int64_t rows = std::max<int64_t>(1, steps) * kRowStep;
+  for (; first < end; first += rows) tasks.push_back({&plan, first, std::min(rows, end - first)});
+}
+
+int64_t steps(const codec::Matrix& w) { return (w.rows + kRowStep - 1) / kRowStep; }
+
+// Steps of a weight that go in long streams, a whole number a thread.
+int64_t long_steps(const codec::Matrix& w, int threads) { return steps(w) * kLongPart / kParts / threads * threads; }
+
+// The tasks of all products: long streams first.
+std::vector<Task> share_out(const std::vector<Plan>& plans, int threads) {
+  std::vector<Task> tasks;
+  int64_t rest = 0;
+  for (const Plan& plan : plans) {
+    const codec::Matrix& w = *plan.product->w;
+    if (plan.product->y.rows != 1) {
+      cut(plan, 0, w.rows, steps(w) / (threads * kTasksPerThread), tasks);
+      continue;
+    }
+    const int64_t most = kStreamBytes / (static_cast<int64_t>(w.row_bytes) * kRowStep), many = long_steps(w, threads);
+    cut(plan, 0, many * kRowStep, std::min(most, many / threads), tasks);
+    rest += steps(w) - many;
+  }
+  for (const Plan& plan : plans)
+    if (const codec::Matrix& w = *plan.product->w; plan.product->y.rows == 1)
+      cut(plan, long_steps(w, threads) * kRowStep, w.rows, rest / (threads * kShortStreamsPerThread), tasks);
+  return tasks;
+}
 
 void check(const Product& p, Rows<const float> x) {
   if (p.w->cols != x.cols || p.y.cols != p.w->rows || p.first < 0 || p.first + p.y.rows > x.rows)
@@ -149,38 +177,33 @@ kernels::QuantRows Quantised::fill(Context& on, Rows<const float> x) {
   return all;
 }
 
+void run(Context& on, const Task& task, Rows<const float> x, const kernels::QuantRows& q, int worker) {
+  const Product& p = *task.plan->product;
+  const codec::Matrix& w = *p.w;
+  float* const y = p.y.data + task.first;
+  if (task.plan->format == nullptr)
+    run_float(on, w, {x.row(p.first), p.y.rows, x.cols, x.stride}, task.first, task.count, y, p.y.stride, worker);
+  else if (p.y.rows == 1)
+    task.plan->format->matvec(w.row(task.first), w.row_bytes, task.count, w.cols / kernels::kBlock,
+                              from_row(q, p.first), y);
+  else
+    run_panels(on, *task.plan, from_row(q, p.first), p.y.rows, task.first, task.count, worker);
+}
+
 void linear(Context& on, Rows<const float> x, const std::vector<Product>& products, Quantised& scratch) {
   if (x.rows == 0) return;
   std::vector<Plan> plans;
-  int64_t tasks = 0;
   bool quantised = false;
   for (const Product& product : products) {
     check(product, x);
     count(on.profile, *product.w, product.w->rows, product.y.rows);
-    const kernels::Format* format = on.float_compute ? nullptr : kernels::find(on.kernels, product.w->type);
-    const int64_t steps = (product.w->rows + kRowStep - 1) / kRowStep;
-    const int64_t per_task = steps_per_task(*product.w, product.y.rows, on.team.threads());
-    plans.push_back({&product, format, per_task * kRowStep, tasks});
-    tasks += (steps + per_task - 1) / per_task;
-    quantised = quantised || format != nullptr;
+    plans.push_back({&product, on.float_compute ? nullptr : kernels::find(on.kernels, product.w->type)});
+    quantised = quantised || plans.back().format != nullptr;
   }
+  const std::vector<Task> tasks = share_out(plans, on.team.threads());
   const kernels::QuantRows q = quantised ? scratch.fill(on, x) : kernels::QuantRows{};
-  on.team.run(tasks, [&](int64_t task, int worker) {
-    size_t i = plans.size() - 1;
-    while (task < plans[i].first_task) --i;
-    const Plan& plan = plans[i];
-    const codec::Matrix& w = *plan.product->w;
-    const int64_t r = (task - plan.first_task) * plan.step, n = std::min(plan.step, w.rows - r);
-    const int64_t first = plan.product->first, tokens = plan.product->y.rows;
-    if (plan.format == nullptr)
-      run_float(on, w, {x.row(first), tokens, x.cols, x.stride}, r, n, plan.product->y.data + r, plan.product->y.stride,
-                worker);
-    else if (tokens == 1)
-      plan.format->matvec(w.row(r), w.row_bytes, n, w.cols / kernels::kBlock, from_row(q, first),
-                          plan.product->y.data + r);
-    else
-      run_panels(on, plan, from_row(q, first), tokens, r, n, worker);
-  });
+  on.team.run(static_cast<int64_t>(tasks.size()),
+              [&](int64_t i, int worker) { run(on, tasks[static_cast<size_t>(i)], x, q, worker); });
 }
 
 void linear_rows(Context& on, Rows<const float> x, const codec::Matrix& w, const std::vector<int32_t>& ids, float* y,

@@ -124,13 +124,21 @@ template <class F>
   return sums;
 }
 
-// Rows of whole groups, or of groups and a half. The missing half is read from the next row, where activations are zero
-// and lanes are dropped; the last row has no next one and is left to the caller. Returns the rows that are done.
-template <class F, bool kHalf>
+// Ones in the lanes of the first `blocks` blocks of a group.
+inline __m256 first_lanes(int64_t blocks) {
+  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(blocks)), lanes));
+}
+
+// Rows of whole groups, or of groups and a tail (not without any group). What the tail lacks is read from the next row,
+// where activations are zero and lanes are dropped; the last row has no next one and is left to the caller. Returns the
+// rows that are done.
+template <class F, bool kTail>
 int64_t matvec_paired(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t blocks, const QuantRows& x, float* y) {
   alignas(32) int8_t paired[kMostPairedBlocks * kBlock];
-  const int64_t groups = blocks / 8, done = kHalf ? rows - 1 : rows;
-  pair_activations(x.q, groups + (kHalf ? 1 : 0), paired);
+  const int64_t groups = blocks / 8, done = kTail ? rows - 1 : rows;
+  const __m256 inside = first_lanes(blocks % 8);
+  pair_activations(x.q, groups + (kTail ? 1 : 0), paired);
   for (int64_t r = 0; r < done; ++r) {
     const uint8_t* g = w + static_cast<size_t>(r) * row_bytes;
     __m256 sums = _mm256_setzero_ps();
@@ -138,9 +146,9 @@ int64_t matvec_paired(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t 
       prefetch<F::kGroupBytes>(g);
       sums = add_paired<F>(g, x, paired, i * 8, sums);
     }
-    if constexpr (kHalf) {
+    if constexpr (kTail) {
       prefetch<F::kGroupBytes / 2>(g);
-      sums = _mm256_blend_ps(sums, add_paired<F>(g, x, paired, groups * 8, sums), 0x0F);
+      sums = _mm256_blendv_ps(sums, add_paired<F>(g, x, paired, groups * 8, sums), inside);
     }
     y[r] = fold8(sums);
   }

@@ -103,11 +103,9 @@ template <class F, int kBlocks>
 // turn a -0 into +0.
 template <class F>
 __m256 add_padded(const uint8_t* g, int64_t blocks, const QuantRows& x, int64_t b, __m256 sums) {
-  const __m256i inside =
-      _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(blocks)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
   alignas(32) uint8_t padded[F::kGroupBytes + 32] = {};
   std::memcpy(padded, g, static_cast<size_t>(blocks) * (F::kGroupBytes / 8));
-  return _mm256_blendv_ps(sums, add_group<F, 8>(padded, x, b, sums), _mm256_castsi256_ps(inside));
+  return _mm256_blendv_ps(sums, add_group<F, 8>(padded, x, b, sums), first_lanes(blocks));
 }
 
 enum class Tail { None, Half, Padded };  // blocks after the last whole group: none, four, another number
@@ -116,9 +114,9 @@ template <class F, Tail kTail>
 void matvec_rows(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t blocks, const QuantRows& x, float* y) {
   const int64_t groups = blocks / 8;
   int64_t r = 0;
-  if constexpr (is_paired<F>() && kTail != Tail::Padded)
-    if (blocks <= kMostPairedBlocks - 4)
-      r = matvec_paired < F, kTail == Tail::Half > (w, row_bytes, rows, blocks, x, y);
+  if constexpr (is_paired<F>())
+    if (blocks >= 8 && blocks <= kMostPairedBlocks - 8)
+      r = matvec_paired < F, kTail != Tail::None > (w, row_bytes, rows, blocks, x, y);
   for (; r < rows; ++r) {
     const uint8_t* g = w + static_cast<size_t>(r) * row_bytes;
     __m256 sums = _mm256_setzero_ps();
