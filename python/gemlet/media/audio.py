@@ -139,7 +139,7 @@ class Sound:
         with opened:
             if "should be" in opened.extra_info and opened.format == "WAV":
                 self.notes.append(f"{self.where}: the file is cut off; what there is of it was taken")
-            # It seeks behind each block to where it is, which in an MP3 is not quite where it was: the sound would tear.
+            # Else it seeks behind each block to where it is, in an MP3 not quite there: the sound would tear.
             opened.seekable = lambda: False
             while True:
                 try:
