@@ -3,9 +3,9 @@
     python benchmarks/live.py SPEECH.wav SPEECH.TextGrid
     python benchmarks/live.py SPEECH.wav SPEECH.TextGrid --threads 2 --block 0.08 --runs 3 --json live.json
 
-The TextGrid holds the words' labelled ends in a tier `words`. A word's time is that of the first showing, provisional or
-final, in which it stands where the final text has it and from which on no showing is without it; case and punctuation
-do not count. Words that the model writes otherwise than the labels are left out, and counted.
+The TextGrid holds the words' labelled ends in a tier `words`. A word's time is that of the first showing, provisional
+or final, in which it stands where the final text has it and from which on no showing is without it; case and
+punctuation do not count. Words that the model writes otherwise than the labels are left out, and counted.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import gemlet
 import numpy as np
+
+import gemlet
 from gemlet.media.audio import RATE, load_audio
 from gemlet.speech.stitching import plain
 

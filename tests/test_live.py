@@ -54,7 +54,10 @@ def test_final_segments_are_the_same_however_it_comes() -> None:
     assert [segment.id for segment in made[0]] == list(range(len(made[0])))
     assert 1.4 < made[0][0].start < 2.2
     assert all(segment.final for segment in made[0])
-    waiting = list(gemlet.transcribe((played(sound, 8000, 0.03), RATE), Scripted(told)))
+    stream = gemlet.transcribe((played(sound, 8000, 0.03), RATE), Scripted(told))
+    waiting = [next(stream)]
+    assert (waiting[0].final, stream.language) == (False, None)  # what is provisional settles nothing
+    waiting += stream
     finals = [segment for segment in waiting if segment.final]
     assert [(s.start, s.end, s.text) for s in finals] == [(s.start, s.end, s.text) for s in made[0]]
     early = [segment for segment in waiting if not segment.final]
@@ -79,8 +82,8 @@ def test_blocks_alone_are_at_16_khz() -> None:
 
 
 def test_no_pause_is_waited_for_too_long() -> None:
-    utterances = Utterances(voice.Energy(), pause=0.6, longest=5.0)
-    sound = np.random.default_rng(1).standard_normal(20 * RATE).astype(np.float32) * 0.2
+    utterances = Utterances(lambda frame: 0.9 - 0.4 * (frame[0] < 0.1), pause=0.6, longest=5.0)
+    sound = np.full(20 * RATE, 0.2, np.float32)
     sound[3 * RATE : 3 * RATE + 2048] *= 0.05  # the quietest moment
     runs = [run for frame in voice.frames([sound]) if (run := utterances.feed(frame)) is not None]
     ends = [run.at + len(run.samples) for run in runs]
@@ -103,7 +106,7 @@ def test_all_of_it_is_heard_without_voice_activity() -> None:
     listener = Scripted(told)
     segments = list(gemlet.transcribe((played(np.zeros(40 * RATE, np.float32), 1600), RATE), listener, vad=False))
     assert segments[-1].end == pytest.approx(40, abs=0.05)
-    assert sum(size for size, _ in listener.windows) == pytest.approx(40 * RATE, abs=RATE)
+    assert sum(size for size, seconds in listener.windows if seconds == 30) == pytest.approx(40 * RATE, abs=RATE)
 
 
 def test_memory_does_not_grow() -> None:
@@ -111,7 +114,7 @@ def test_memory_does_not_grow() -> None:
     peaks = []
 
     def long() -> Iterator[np.ndarray]:
-        for _ in range(24):
+        for _ in range(9):
             yield from played(voiced, 4000)
             peaks.append(tracemalloc.get_traced_memory()[0])
 
@@ -120,7 +123,7 @@ def test_memory_does_not_grow() -> None:
         count = sum(1 for _ in gemlet.transcribe((long(), RATE), Scripted(told)))
     finally:
         tracemalloc.stop()
-    assert count >= 24
+    assert count >= 9
     assert max(peaks[4:]) - min(peaks[4:]) < 1 << 20
 
 

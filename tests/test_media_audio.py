@@ -82,6 +82,16 @@ def test_files(kind: str, subtype: str | None, bound: float, tmp_path: Path) -> 
     assert np.array_equal(load_audio(str(tmp_path / "sound")), made)
 
 
+def test_blocks_of_a_file_are_seamless() -> None:
+    soundfile = pytest.importorskip("soundfile")
+    if "MP3" not in soundfile.available_formats():
+        pytest.skip("this libsndfile cannot write it")
+    content = wav(sounds.tone(100_000, 440), 16000, "MP3")
+    with soundfile.SoundFile(io.BytesIO(content)) as file:
+        whole = file.read(dtype="float32")  # at once
+    assert np.array_equal(load_audio(content), whole)
+
+
 def test_files_that_only_pyav_reads() -> None:
     made = load_audio(aac(sounds.tone(32000, 440), 16000))
     assert 31000 < len(made) < 35000

@@ -30,8 +30,8 @@ def with_noise(samples: np.ndarray, loud: float) -> np.ndarray:
 
 
 def talk() -> np.ndarray:
-    """Four seconds of silence, three that sound like a voice, five of silence."""
-    return np.concatenate([np.zeros(4 * RATE), sounds.speech_like(3 * RATE), np.zeros(5 * RATE)]).astype(np.float32)
+    """Six seconds of silence, three that sound like a voice, five of silence."""
+    return np.concatenate([np.zeros(6 * RATE), sounds.speech_like(3 * RATE), np.zeros(5 * RATE)]).astype(np.float32)
 
 
 def blocks(samples: np.ndarray, step: int) -> list[np.ndarray]:
@@ -54,8 +54,8 @@ def test_the_noise_is_followed(noise: float) -> None:
     runs = list(spoken(blocks(with_noise(talk(), noise), 1000), Energy()))
     found = [(first, last) for first, last in joined(runs) if first > 2 * RATE]  # noise is not known at first
     assert len(found) == 1
-    assert abs(found[0][0] - 3.6 * RATE) < 0.4 * RATE
-    assert abs(found[0][1] - 7.4 * RATE) < 0.6 * RATE
+    assert abs(found[0][0] - 5.6 * RATE) < 0.4 * RATE
+    assert abs(found[0][1] - 9.4 * RATE) < 0.6 * RATE
 
 
 def test_a_sudden_noise_that_stays_is_no_speech_for_long() -> None:
@@ -109,14 +109,14 @@ def test_a_long_sound_takes_no_memory() -> None:
     def long() -> object:
         block = np.zeros(RATE, np.float32)
         loud = np.ones(RATE, np.float32)
-        for i in range(600):
+        for i in range(200):
             yield loud if i % 10 == 5 else block
 
     tracemalloc.start()
     kept = sum(len(run.samples) for run in spoken(long(), Loud()))  # type: ignore[arg-type]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert abs(kept - 60 * 1.8 * RATE) < 60 * 2 * FRAME
+    assert abs(kept - 20 * 1.8 * RATE) < 20 * 2 * FRAME
     assert peak < 2 << 20
 
 

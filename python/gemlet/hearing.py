@@ -11,7 +11,6 @@ from .errors import MediaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
     from typing import Literal, overload
 
     from numpy.typing import NDArray
@@ -47,8 +46,10 @@ def expect_hearing(engine: _core.Model, name: str, where: str) -> None:
         )
 
 
-def _heard(engine: _core.Model, sound: Sound, together: int, seconds: float) -> Iterator[NDArray[np.float32]]:
-    """Rows as they are made; MediaError for a sound without any, or longer than `seconds`."""
+def _heard(
+    engine: _core.Model, sound: Sound, together: int, seconds: float, notes: bool = False
+) -> Iterator[NDArray[np.float32]]:
+    """Rows as they are made; MediaError for a sound without any, or longer than `seconds`. notes: tell the logger."""
     ear = _core.Ear(engine, together)
     made = 0
     for block in sound:
@@ -70,6 +71,17 @@ def _heard(engine: _core.Model, sound: Sound, together: int, seconds: float) -> 
         )
     if len(rows):
         yield rows
+    if notes:
+        _tell(sound.notes)
+
+
+def _tell(notes: list[str]) -> None:
+    """What was done to a sound, to the logger "gemlet", where there is no result that could hold it."""
+    if notes:
+        import logging
+
+        for note in notes:
+            logging.getLogger("gemlet").warning("%s", note)
 
 
 class Hearing:
@@ -95,13 +107,16 @@ class Hearing:
         """Soft tokens (n, D) float32 of one sound, as the decoder receives them; 25 a second.
 
         source: a path, bytes, or (samples, rate) with samples (n,) or (n, channels) as floats, int16, int32 or uint8.
-        Files, and rates other than 16000, need the extra `media`. A sound is encoded as a whole, not cut at 30 s.
+        Files, and rates other than 16000, need the extra `media`. A sound is encoded as a whole, not cut at 30 s. What
+        was done to it that was not asked for, such as mixing channels, is told to the logger "gemlet".
 
         >>> m.encode_audio((np.zeros(16000, np.float32), 16000))
         Traceback (most recent call last):
         gemlet.errors.MediaError: audio: the model 'Gemma 3 270m' has no part that hears; ...
         """
-        return hear_audio(self._engine, self.name, source)[0]
+        rows, notes = hear_audio(self._engine, self.name, source)
+        _tell(notes)
+        return rows
 
     def listen(self, source: Any, *, every: float = 1.0) -> Iterator[NDArray[np.float32]]:
         """Soft tokens of a sound as it comes: arrays (n, D) float32, together the same as `encode_audio` gives.
@@ -118,14 +133,12 @@ class Hearing:
         if isinstance(every, bool) or not isinstance(every, (int, float)) or not 0 < every <= 60:
             raise ValueError(f"listen: every must be a number of seconds above 0 and at most 60, not {every!r}")
         expect_hearing(self._engine, self.name, "audio")
-        return _heard(self._engine, Sound(source), max(1, round(every * 25)), float("inf"))
+        return _heard(self._engine, Sound(source), max(1, round(every * 25)), float("inf"), True)
 
     if TYPE_CHECKING:
 
         @overload
-        def transcribe(
-            self, src: Any, *, stream: Literal[True], **options: Unpack[SpeechArgs]
-        ) -> TranscriptStream: ...
+        def transcribe(self, src: Any, *, stream: Literal[True], **options: Unpack[SpeechArgs]) -> TranscriptStream: ...
         @overload
         def transcribe(self, src: Any, *, stream: Literal[False], **options: Unpack[SpeechArgs]) -> Transcript: ...
         @overload

@@ -80,7 +80,7 @@ def _format(args: Namespace) -> str:
 
 
 def _write(file: Any, model: Any, source: Any, options: dict[str, Any], form: str, args: Namespace) -> None:
-    from ..speech.reading import started
+    from ..speech.reading import TranscriptStream, started
     from ..speech.results import VTT_HEAD, clock
 
     bar = output.progress("transcribing", " s")
@@ -89,7 +89,8 @@ def _write(file: Any, model: Any, source: Any, options: dict[str, Any], form: st
         if total is not None and not args.quiet:
             bar(min(int(done), int(total)), int(total))
 
-    stream: TranscriptStream = started(model, source, {**options, "progress": progress}, True)
+    stream = started(model, source, {**options, "progress": progress}, True)
+    assert isinstance(stream, TranscriptStream)
     if form == "vtt":
         file.write(VTT_HEAD)
     with stream:

@@ -58,9 +58,7 @@ class ConversationReading:
 
     def segments(self, blocks: Iterator[NDArray[np.float32]]) -> Iterator[Segment]:
         """What is said."""
-        pieces = Utterances(
-            detector() if self._options.vad else None, pause=self._pause, longest=_LONGEST
-        )
+        pieces = Utterances(detector() if self._options.vad else None, pause=self._pause, longest=_LONGEST)
         count = 0
         for run in self._joined(blocks, pieces):
             self.speech += len(run.samples) / RATE
@@ -104,9 +102,7 @@ class ConversationReading:
         likely = sum(logprobs) / len(logprobs) if logprobs else None
         tokens = tuple(int(i) for i in answer.token_ids)
         end = round(start + seconds, 3)
-        return Segment(
-            count, start, end, f" {text}", tokens, temperature, likely, ratio, None, round(start * 100)
-        )
+        return Segment(count, start, end, f" {text}", tokens, temperature, likely, ratio, None, round(start * 100))
 
     def _question(self) -> str:
         options = self._options
@@ -118,4 +114,6 @@ class ConversationReading:
                 f"Write down what is said in this recording{spoken} word by word, in the language that is spoken. "
                 "Answer with these words only, and with nothing if nobody speaks."
             )
-        return f"{wanted} Names and words that may occur: {options.initial_prompt}" if options.initial_prompt else wanted
+        return (
+            f"{wanted} Names and words that may occur: {options.initial_prompt}" if options.initial_prompt else wanted
+        )

@@ -81,8 +81,9 @@ class Live:
         run = made.under_way()
         seconds = len(run.samples) / RATE
         encoded = self._walk.encode(run.samples, min(30.0, max(_SHORTEST, seconds + _BLANK)))
-        self._walk.settle_language(encoded)
-        heard = self._walk.decoded(encoded, 0.0, beam_size=1, max_tokens=round(_TOKENS * (seconds + 1)))
+        language, _ = self._walk.language_of(encoded)  # not settled: what is final must not depend on it
+        most = round(_TOKENS * (seconds + 1))
+        heard = self._walk.decoded(encoded, 0.0, beam_size=1, max_tokens=most, language=language)
         if self._walk.is_silence(heard) or self._walk.in_circles(heard):
             return
         text = self._walk.text(heard)

@@ -27,10 +27,25 @@ _BEAMS = 5  # of what need not be ready at once
 class Reading(Protocol):
     """Segments of a sound, and what became known on the way."""
 
-    language: str | None
-    language_probability: float | None
-    model: str
-    speech: float
+    @property
+    def model(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def language(self) -> str | None:
+        """As given or detected."""
+        ...
+
+    @property
+    def language_probability(self) -> float | None:
+        """1 if it was given."""
+        ...
+
+    @property
+    def speech(self) -> float:
+        """Seconds that were heard."""
+        ...
 
     @property
     def warnings(self) -> list[str]:
@@ -188,9 +203,7 @@ def started(model: Any, source: Any, given: Mapping[str, Any], stream: bool | No
     return made.result
 
 
-def _counted(
-    sound: Sound, progress: Callable[[float, float | None], object] | None
-) -> Iterator[NDArray[np.float32]]:
+def _counted(sound: Sound, progress: Callable[[float, float | None], object] | None) -> Iterator[NDArray[np.float32]]:
     told = 0
     for block in sound:
         yield block

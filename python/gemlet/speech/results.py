@@ -174,10 +174,13 @@ class Transcript:
     def _repr_html_(self) -> str:
         from html import escape
 
+        def left(tag: str, content: str) -> str:
+            return f'<{tag} style="text-align:left">{content}</{tag}>'
+
         rows = "".join(
-            f"<tr><td>{clock(s.start)}</td><td>{clock(s.end)}</td><td style='text-align:left'>{escape(s.text)}</td></tr>"
+            f"<tr><td>{clock(s.start)}</td><td>{clock(s.end)}</td>{left('td', escape(s.text))}</tr>"
             for s in self.segments
         )
         told = "".join(f"<div><small>{escape(text)}</small></div>" for text in self.warnings)
-        head = "<tr><th>from</th><th>to</th><th style='text-align:left'>said</th></tr>"
+        head = f"<tr><th>from</th><th>to</th>{left('th', 'said')}</tr>"
         return f"<table>{head}{rows}</table>{told}"

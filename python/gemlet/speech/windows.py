@@ -100,10 +100,10 @@ def compression_ratio(text: str) -> float:
     return len(raw) / len(zlib.compress(raw))
 
 
-def withoutin_circles(tokens: list[int], text_end: int) -> list[int]:
+def without_circles(tokens: list[int], text_end: int) -> list[int]:
     """Tokens up to the end of the first round where they end in repetitions of themselves.
 
-    >>> withoutin_circles([7, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3], 100)
+    >>> without_circles([7, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3], 100)
     [7, 1, 2, 3]
     """
     words = [i for i, token in enumerate(tokens) if token < text_end]  # times count up: they do not repeat
@@ -192,7 +192,7 @@ class Walk:
             tape.drop(seek * HOP)
 
     def _kept(self, tape: Tape, heard: Heard, parts: list[Part], seek: int, before: str) -> Iterator[Segment]:
-        offset = seek * HOP / RATE
+        offset, last = seek * HOP / RATE, tape.end / RATE  # the model may tell a time behind the end
         for part in parts:
             tokens = part.tokens
             text = self._listener.decode_text(tokens)
@@ -203,8 +203,8 @@ class Walk:
             self._said = [*self._said, *tokens][-2 * _PROMPT :]
             yield Segment(
                 self.count,
-                tape.original(offset + part.start),
-                tape.original(offset + part.end, is_end=True),
+                tape.original(min(last, offset + part.start)),
+                tape.original(min(last, offset + part.end), is_end=True),
                 text,
                 tuple(tokens),
                 heard.temperature,
@@ -219,8 +219,13 @@ class Walk:
 
     def settle_language(self, encoded: Any) -> None:
         """Detect the language, as long as it is not known or more likely another."""
-        if self.language_probability is None or self.language_probability < _SURE:
-            self.language, self.language_probability = self._listener.detect_language(encoded)[0]
+        self.language, self.language_probability = self.language_of(encoded)
+
+    def language_of(self, encoded: Any) -> tuple[str | None, float | None]:
+        """The language that is settled, or that of a window; and how likely it is."""
+        if self.language_probability is not None and self.language_probability >= _SURE:
+            return self.language, self.language_probability
+        return self._listener.detect_language(encoded)[0]
 
     def is_silence(self, heard: Heard) -> bool:
         """Whether a window that was decoded holds no speech."""
@@ -252,13 +257,19 @@ class Walk:
         return self._listener.decode_text(heard.tokens)
 
     def decoded(
-        self, encoded: Any, temperature: float, *, beam_size: int | None = None, max_tokens: int | None = None
+        self,
+        encoded: Any,
+        temperature: float,
+        *,
+        beam_size: int | None = None,
+        max_tokens: int | None = None,
+        language: str | None = None,
     ) -> Heard:
         """A window decoded once."""
         options = self.options
         made = self._listener.decode(
             encoded,
-            language=self.language,
+            language=language or self.language,
             task=options.task,
             prompt=self.prompt,
             beam_size=1 if temperature > 0 else beam_size or self._beam,
@@ -289,12 +300,10 @@ class Walk:
         return unsure or self.in_circles(heard)
 
     def _cut(self, heard: Heard) -> Heard:
-        tokens = withoutin_circles(heard.tokens, self._listener.eot)
+        tokens = without_circles(heard.tokens, self._listener.eot)
         if len(tokens) < len(heard.tokens):
-            self.warnings.append(
-                f"{self._listener.decode_text(tokens).strip()[-40:]!r} was said over and over again by the model, and is "
-                "given once"
-            )
+            end = self._listener.decode_text(tokens).strip()[-40:]
+            self.warnings.append(f"{end!r} was said over and over again by the model, and is given once")
         return heard._replace(tokens=tokens, cut=True)
 
 
@@ -309,4 +318,3 @@ def _language(listener: Listener, given: str | None) -> str | None:
         hint = f"; did you mean {near[0]!r}?" if near else f"; it knows {', '.join(listener.languages[:8])} ..."
         raise ValueError(f"transcribe: language {given!r} is none that {listener.name!r} knows{hint}")
     return code
-
