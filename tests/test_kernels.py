@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import gguf
 import numpy as np
 import pytest
@@ -314,6 +316,9 @@ def test_row_operations_equal_the_scalar_twin(isa: str, n: int) -> None:
             ("rms_norm", (a, b, NONE), 1e-6),
             ("rms_norm", (a, NONE, NONE), 1e-6),
             ("add_rms_norm", (a, b, c), 1e-6),
+            ("layer_norm", (a, b, c), 1e-5),
+            ("gelu_erf", (a, NONE, NONE), 0),
+            ("gelu_erf", (a, b, NONE), 0),
             ("gelu_mul", (a, b, NONE), 0),
             ("sigmoid_mul", (a, b, NONE), 0),
             ("sigmoid_mul", (b, a, NONE), 0),
@@ -342,6 +347,10 @@ def test_row_operations_are_numpys() -> None:
     np.testing.assert_allclose(run("rms_norm", a, number=1e-6), normed, rtol=1e-6)
     np.testing.assert_allclose(run("rms_norm", a, b, number=1e-6), normed * w, rtol=1e-6)
     np.testing.assert_allclose(run("add_rms_norm", a, b, c, number=1e-6), r + normed * w, rtol=1e-6, atol=1e-6)
+    around = (x - x.mean()) / np.sqrt(x.var() + 1e-5)
+    np.testing.assert_allclose(run("layer_norm", a, b, c, number=1e-5), around * w + r, rtol=1e-5, atol=1e-6)
+    exact = np.array([v * 0.5 * (1 + math.erf(v / math.sqrt(2))) for v in x + w])
+    np.testing.assert_allclose(run("gelu_erf", a, b), exact, rtol=1e-6, atol=1e-6)
     gelu = 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
     np.testing.assert_allclose(run("gelu_mul", a, b), gelu * w, rtol=3e-6, atol=1e-12)
     np.testing.assert_allclose(run("sigmoid_mul", a, b), x / (1 + np.exp(-w)), rtol=1e-6)

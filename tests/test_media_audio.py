@@ -82,6 +82,16 @@ def test_files(kind: str, subtype: str | None, bound: float, tmp_path: Path) -> 
     assert np.array_equal(load_audio(str(tmp_path / "sound")), made)
 
 
+def test_blocks_of_a_file_are_seamless() -> None:
+    soundfile = pytest.importorskip("soundfile")
+    if "MP3" not in soundfile.available_formats():
+        pytest.skip("this libsndfile cannot write it")
+    content = wav(sounds.tone(100_000, 440), 16000, "MP3")
+    with soundfile.SoundFile(io.BytesIO(content)) as file:
+        whole = file.read(dtype="float32")  # at once
+    assert np.array_equal(load_audio(content), whole)
+
+
 def test_files_that_only_pyav_reads() -> None:
     made = load_audio(aac(sounds.tone(32000, 440), 16000))
     assert 31000 < len(made) < 35000
@@ -105,6 +115,8 @@ def test_what_was_done_is_told() -> None:
     (b"no sound at all", "no sound that can be read"),
     ("/no/such/file.wav", "there is no file"),
     ("https://example.org/a.wav", "nothing is fetched"),
+    ("file:///etc/hostname", "nothing is fetched"),
+    (b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:2.0,\nother.wav\n#EXT-X-ENDLIST\n", "no sound that can be read"),
     (np.zeros(100, np.float32), r"expected a path, bytes, \(samples, rate\)"),
     ((np.zeros(0, np.float32), 16000), r"got shape \(0,\)"),
     ((np.zeros((3, 3, 3), np.float32), 16000), r"got shape \(3, 3, 3\)"),

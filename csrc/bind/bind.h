@@ -17,6 +17,7 @@ void register_model(pybind11::module_& m);
 void register_prompt(pybind11::module_& m);
 void register_quantize(pybind11::module_& m);
 void register_session(pybind11::module_& m);
+void register_whisper(pybind11::module_& m);
 void register_vision(pybind11::module_& m);
 
 // gemlet._core.testing: what the tests reach that users do not.

@@ -17,6 +17,7 @@ PYBIND11_MODULE(_core, m) {
   gemlet::bind::register_quantize(m);
   gemlet::bind::register_session(m);
   gemlet::bind::register_vision(m);
+  gemlet::bind::register_whisper(m);
 
   auto testing = m.def_submodule("testing", "what the tests reach and users do not");
   gemlet::bind::register_testing_codec(testing);

@@ -64,7 +64,8 @@ py::tuple quantize(const std::string& isa, const In<float>& x) {
                         py::array_t<float>({rows.rows, b}, q.dsum));
 }
 
-// Row operations by name: rms_norm, add_rms_norm (a: x, b: w, c: the stream), gelu_mul and sigmoid_mul (a, b), rope (a, b: cos, c: sin),
+// Row operations by name: rms_norm, add_rms_norm (a: x, b: w, c: the stream), layer_norm (a: x, b: w, c: b),
+// gelu_erf (a, b: bias), gelu_mul and sigmoid_mul (a, b), rope (a, b: cos, c: sin),
 // softcap and scale (a) by number.
 py::array_t<float> row_operation(const std::string& isa, const std::string& name, const In<float>& a,
                                  const In<float>& b, const In<float>& c, float number) {
@@ -83,6 +84,12 @@ py::array_t<float> row_operation(const std::string& isa, const std::string& name
     need(b, n, "w"), need(c, n, "x");
     std::copy(c.data(), c.data() + n, p);
     k.add_rms_norm(a.data(), b.data(), number, n, p);
+  } else if (name == "layer_norm") {
+    need(b, n, "w"), need(c, n, "b");
+    k.layer_norm(a.data(), b.data(), c.data(), number, n, p);
+  } else if (name == "gelu_erf") {
+    if (b.size() > 0) need(b, n, "bias");
+    k.gelu_erf(b.size() > 0 ? b.data() : nullptr, n, p);
   } else if (name == "gelu_mul") {
     need(b, n, "up");
     k.gelu_mul(a.data(), b.data(), n, p);

@@ -2,6 +2,7 @@
 #include "bind/array.h"
 #include "bind/bind.h"
 #include "media/mel.h"
+#include "media/whisper_mel.h"
 
 namespace py = pybind11;
 
@@ -23,8 +24,20 @@ py::array_t<float> log_mel(const In<float>& samples, int64_t piece) {
   return y;
 }
 
+// samples (n) -> (3000, bands)
+py::array_t<float> whisper_mel(const In<float>& samples, int64_t bands) {
+  expect_dims(samples, 1, "samples");
+  const Team team(2);
+  py::array_t<float> y = out<float>({media::kWhisperFrames, bands});
+  media::WhisperMel(bands).frames(team, samples.data(), samples.size(), y.mutable_data());
+  return y;
+}
+
 }  // namespace
 
-void register_testing_sound(py::module_& m) { m.def("log_mel", &log_mel, py::arg("samples"), py::arg("piece") = 0); }
+void register_testing_sound(py::module_& m) {
+  m.def("log_mel", &log_mel, py::arg("samples"), py::arg("piece") = 0);
+  m.def("whisper_mel", &whisper_mel, py::arg("samples"), py::arg("bands"));
+}
 
 }  // namespace gemlet::bind

@@ -27,7 +27,7 @@ std::string printable(std::string_view name) {
 
 void ByteCursor::refuse(const std::string& problem) const {
   const std::string subject = name_.empty() ? std::string(what_) : cat(what_, " ", printable(name_));
-  throw BadFile(cat("gguf: '", label_, "': ", subject, ": ", problem));
+  throw BadFile(cat(format_, ": '", label_, "': ", subject, ": ", problem));
 }
 
 void ByteCursor::ends_too_early(uint64_t count, uint64_t width) const {

@@ -18,7 +18,9 @@ std::string printable(std::string_view name);
 
 class ByteCursor {
  public:
-  ByteCursor(const uint8_t* bytes, size_t size, std::string_view label) : bytes_(bytes), size_(size), label_(label) {}
+  // `format` and `label` open every message: "gguf: 'file'".
+  ByteCursor(const uint8_t* bytes, size_t size, std::string_view label, const char* format = "gguf")
+      : bytes_(bytes), size_(size), label_(label), format_(format) {}
 
   // What is being read, for messages: "metadata 'general.name'". The name must outlive its use.
   void reading(const char* what, std::string_view name) {
@@ -61,6 +63,7 @@ class ByteCursor {
   size_t size_;
   size_t offset_ = 0;
   std::string_view label_;
+  const char* format_;
   const char* what_ = "header";
   std::string_view name_;
 };

@@ -116,6 +116,10 @@ struct Table {
   void (*rms_norm)(const float* x, const float* w, float eps, int64_t n, float* y);
   // x += rms_norm(h)
   void (*add_rms_norm)(const float* h, const float* w, float eps, int64_t n, float* x);
+  // y = (x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps) * w + b
+  void (*layer_norm)(const float* x, const float* w, const float* b, float eps, int64_t n, float* y);
+  // x = gelu(x + bias), by the error function; bias may be null
+  void (*gelu_erf)(const float* bias, int64_t n, float* x);
   // y = gelu_tanh(gate) * up
   void (*gelu_mul)(const float* gate, const float* up, int64_t n, float* y);
   // y = a / (1 + exp(-b)): SiLU where b is a. In place is allowed.

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         ToolCallError,
         UnsupportedModel,
     )
+    from .explaining import ImageExplanation
     from .generation import GenerationStream
     from .model import Model, load
     from .planning import plan
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         Usage,
     )
     from .soft import SoftTokens
+    from .transcription import Segment, Transcript, TranscriptStream, load_whisper, transcribe
     from .types import GenerateOptions
 
 # Where each public name lives. Modules are imported when a name is first used, so that `import gemlet` stays cheap.
@@ -71,6 +73,7 @@ _HOME = {
         ),
         "errors",
     ),
+    "ImageExplanation": "explaining",
     "GenerationStream": "generation",
     **dict.fromkeys(("Model", "load"), "model"),
     "AsyncChatStream": "chat.awaiting",
@@ -94,6 +97,7 @@ _HOME = {
     ),
     **dict.fromkeys(("Audio", "Image", "Prompt", "Video"), "prompt"),
     "SoftTokens": "soft",
+    **dict.fromkeys(("Segment", "Transcript", "TranscriptStream", "load_whisper", "transcribe"), "transcription"),
     "GenerateOptions": "types",
     "plan": "planning",
     "quantize": "quantization",
@@ -115,6 +119,7 @@ __all__ = [
     "Generation",
     "GenerationStream",
     "Image",
+    "ImageExplanation",
     "MediaError",
     "MissingExtra",
     "Model",
@@ -124,6 +129,7 @@ __all__ = [
     "Plan",
     "Prompt",
     "SchemaError",
+    "Segment",
     "SoftTokens",
     "TemplateError",
     "Timings",
@@ -131,6 +137,8 @@ __all__ = [
     "ToolCall",
     "ToolCallError",
     "TopToken",
+    "Transcript",
+    "TranscriptStream",
     "UnsupportedModel",
     "Usage",
     "Video",
@@ -138,8 +146,10 @@ __all__ = [
     "isa",
     "isas",
     "load",
+    "load_whisper",
     "plan",
     "quantize",
+    "transcribe",
 ]
 
 

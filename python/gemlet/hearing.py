@@ -11,10 +11,15 @@ from .errors import MediaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Literal, overload
 
     from numpy.typing import NDArray
+    from typing_extensions import Unpack
 
     from .media.audio import Sound
+    from .speech.options import SpeechArgs
+    from .speech.reading import TranscriptStream
+    from .speech.results import Transcript
 
 MAX_SECONDS = 3 * 3600  # of one prompt: more tokens than any context holds
 _TOGETHER = 800  # tokens that go through the tower together where nobody waits for the first
@@ -32,6 +37,37 @@ def hear_audio(
     return np.concatenate(rows), sound.notes
 
 
+def audio_size(
+    engine: _core.Model, source: Any, where: str = "audio", *, start: float = 0.0, end: float | None = None
+) -> int:
+    """How many soft tokens `hear_audio` would give."""
+    from .media.audio import Sound
+
+    sound, samples = Sound(source, where=where, start=start, end=end), 0
+    for block in sound:
+        _check_length(sound, MAX_SECONDS)
+        samples += len(block)
+    count = int(_core.heard_tokens(engine, samples))
+    if count == 0:
+        raise _too_short(engine, sound)
+    return count
+
+
+def _check_length(sound: Sound, seconds: float) -> None:
+    if sound.seconds > seconds:
+        raise MediaError(
+            f"{sound.where}: it is longer than {seconds / 3600:g} hours, more than a context holds; cut it, or "
+            "take its tokens as they come with listen()"
+        )
+
+
+def _too_short(engine: _core.Model, sound: Sound) -> MediaError:
+    return MediaError(
+        f"{sound.where}: {sound.seconds * 1000:.1f} ms are too short; at least "
+        f"{_core.hearing(engine)['least_samples']} samples at 16 kHz are needed"
+    )
+
+
 def expect_hearing(engine: _core.Model, name: str, where: str) -> None:
     """MediaError for a model that does not hear."""
     if _core.hearing(engine) is None:
@@ -41,29 +77,34 @@ def expect_hearing(engine: _core.Model, name: str, where: str) -> None:
         )
 
 
-def _heard(engine: _core.Model, sound: Sound, together: int, seconds: float) -> Iterator[NDArray[np.float32]]:
-    """Rows as they are made; MediaError for a sound without any, or longer than `seconds`."""
+def _heard(
+    engine: _core.Model, sound: Sound, together: int, seconds: float, notes: bool = False
+) -> Iterator[NDArray[np.float32]]:
+    """Rows as they are made; MediaError for a sound without any, or longer than `seconds`. notes: tell the logger."""
     ear = _core.Ear(engine, together)
     made = 0
     for block in sound:
-        if sound.seconds > seconds:
-            raise MediaError(
-                f"{sound.where}: it is longer than {seconds / 3600:g} hours, more than a context holds; cut it, or "
-                "take its tokens as they come with listen()"
-            )
+        _check_length(sound, seconds)
         rows = ear.feed(block)
         made += len(rows)
         if len(rows):
             yield rows
     rows = ear.feed(np.zeros(0, np.float32), True)
     if made + len(rows) == 0:
-        info = _core.hearing(engine)
-        raise MediaError(
-            f"{sound.where}: {sound.seconds * 1000:.1f} ms are too short; at least {info['least_samples']} samples at "
-            "16 kHz are needed"
-        )
+        raise _too_short(engine, sound)
     if len(rows):
         yield rows
+    if notes:
+        _tell(sound.notes)
+
+
+def _tell(notes: list[str]) -> None:
+    """What was done to a sound, to the logger "gemlet", where there is no result that could hold it."""
+    if notes:
+        import logging
+
+        for note in notes:
+            logging.getLogger("gemlet").warning("%s", note)
 
 
 class Hearing:
@@ -89,13 +130,16 @@ class Hearing:
         """Soft tokens (n, D) float32 of one sound, as the decoder receives them; 25 a second.
 
         source: a path, bytes, or (samples, rate) with samples (n,) or (n, channels) as floats, int16, int32 or uint8.
-        Files, and rates other than 16000, need the extra `media`. A sound is encoded as a whole, not cut at 30 s.
+        Files, and rates other than 16000, need the extra `media`. A sound is encoded as a whole, not cut at 30 s. What
+        was done to it that was not asked for, such as mixing channels, is told to the logger "gemlet".
 
         >>> m.encode_audio((np.zeros(16000, np.float32), 16000))
         Traceback (most recent call last):
         gemlet.errors.MediaError: audio: the model 'Gemma 3 270m' has no part that hears; ...
         """
-        return hear_audio(self._engine, self.name, source)[0]
+        rows, notes = hear_audio(self._engine, self.name, source)
+        _tell(notes)
+        return rows
 
     def listen(self, source: Any, *, every: float = 1.0) -> Iterator[NDArray[np.float32]]:
         """Soft tokens of a sound as it comes: arrays (n, D) float32, together the same as `encode_audio` gives.
@@ -112,4 +156,29 @@ class Hearing:
         if isinstance(every, bool) or not isinstance(every, (int, float)) or not 0 < every <= 60:
             raise ValueError(f"listen: every must be a number of seconds above 0 and at most 60, not {every!r}")
         expect_hearing(self._engine, self.name, "audio")
-        return _heard(self._engine, Sound(source), max(1, round(every * 25)), float("inf"))
+        return _heard(self._engine, Sound(source), max(1, round(every * 25)), float("inf"), True)
+
+    if TYPE_CHECKING:
+
+        @overload
+        def transcribe(self, src: Any, *, stream: Literal[True], **options: Unpack[SpeechArgs]) -> TranscriptStream: ...
+        @overload
+        def transcribe(self, src: Any, *, stream: Literal[False], **options: Unpack[SpeechArgs]) -> Transcript: ...
+        @overload
+        def transcribe(self, src: Any, *, stream: None = ..., **options: Unpack[SpeechArgs]) -> Any: ...
+
+    def transcribe(self, src: Any, *, stream: bool | None = None, **options: Any) -> Transcript | TranscriptStream:
+        """What is said in a sound, as `gemlet.transcribe` gives it, by a Gemma that hears.
+
+        The sound is cut into pieces at pauses, and the model is asked about each: segments have the times of their
+        pieces. src, stream, language, task, temperature, seed, initial_prompt, vad, start, end, pause, progress: as
+        there; the other options are Whisper's alone.
+
+        >>> m.transcribe((np.zeros(16000, np.float32), 16000))
+        Traceback (most recent call last):
+        gemlet.errors.MediaError: audio: the model 'Gemma 3 270m' has no part that hears; ...
+        """
+        from .speech.reading import started
+
+        expect_hearing(self._engine, self.name, "audio")
+        return started(self, src, options, stream)

@@ -14,6 +14,10 @@ constexpr float kExpLow = -87.0F, kExpHigh = 88.0F;
 constexpr float kLog2E = 1.44269504F, kLn2High = 0.693145752F, kLn2Low = 1.42860677e-6F;
 constexpr float kExpPoly[] = {1.38145417e-3F, 8.36874545e-3F, 4.1668389e-2F, 1.66665211e-1F, 0.49999994F, 1.0F, 1.0F};
 
+// Of erfc(a) = t (p0 t^4 + ... + p4) exp(-a^2) with t = 1 / (1 + scale a), halved.
+constexpr float kErfcScale = 0.3275911F;
+constexpr float kErfcPoly[] = {0.5307027145F, -0.7265760135F, 0.7107068705F, -0.142248368F, 0.127414796F};
+
 inline float exp_fixed(float x) {
   x = x > kExpLow ? x : kExpLow;
   x = x < kExpHigh ? x : kExpHigh;

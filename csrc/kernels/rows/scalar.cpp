@@ -51,6 +51,27 @@ void add_rms_norm(const float* h, const float* w, float eps, int64_t n, float* x
   for (int64_t i = 0; i < n; ++i) x[i] += w != nullptr ? h[i] * inverse * w[i] : h[i] * inverse;
 }
 
+void layer_norm(const float* x, const float* w, const float* b, float eps, int64_t n, float* y) {
+  float s[kPhases] = {}, squares[kPhases] = {};
+  for (int64_t i = 0; i < n; ++i) s[i % kPhases] += x[i];
+  const float mean = fold<kPhases>(s) / static_cast<float>(n);
+  for (int64_t i = 0; i < n; ++i) squares[i % kPhases] = std::fma(x[i] - mean, x[i] - mean, squares[i % kPhases]);
+  const float inverse = 1.0F / std::sqrt(fold<kPhases>(squares) / static_cast<float>(n) + eps);
+  for (int64_t i = 0; i < n; ++i) y[i] = std::fma((x[i] - mean) * inverse, w[i], b[i]);
+}
+
+// gelu(x) = x (1 - erfc(|x| / sqrt 2) / 2), or for negative x the other share of it; erfc by Abramowitz and Stegun, 7.1.26.
+void gelu_erf(const float* bias, int64_t n, float* x) {
+  for (int64_t i = 0; i < n; ++i) {
+    const float v = bias != nullptr ? x[i] + bias[i] : x[i], a = std::fabs(v) * 0.707106781F;
+    const float t = 1.0F / std::fma(a, kErfcScale, 1.0F);
+    float p = kErfcPoly[0];
+    for (int j = 1; j < 5; ++j) p = std::fma(p, t, kErfcPoly[j]);
+    const float share = p * t * exp_fixed(-(a * a));
+    x[i] = v >= 0 ? std::fma(-v, share, v) : v * share;
+  }
+}
+
 // gelu_tanh(g) = g / (1 + exp(-2 sqrt(2/pi) (g + 0.044715 g^3)))
 void gelu_mul(const float* gate, const float* up, int64_t n, float* y) {
   for (int64_t i = 0; i < n; ++i) {
@@ -119,6 +140,8 @@ void add_rows(Table& table) {
   table.quantize = quantize;
   table.rms_norm = rms_norm;
   table.add_rms_norm = add_rms_norm;
+  table.layer_norm = layer_norm;
+  table.gelu_erf = gelu_erf;
   table.gelu_mul = gelu_mul;
   table.sigmoid_mul = sigmoid_mul;
   table.rope = rope;

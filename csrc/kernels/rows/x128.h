@@ -86,6 +86,39 @@ void norm(const float* x, const float* w, float eps, int64_t n, float* y) {
   }
 }
 
+inline float fold_array(const float* s) {
+  const Floats8 all = load8(s);
+  return fold8(all.low, all.high);
+}
+
+inline void layer_norm(const float* x, const float* w, const float* b, float eps, int64_t n, float* y) {
+  Floats8 sums{vdupq_n_f32(0), vdupq_n_f32(0)};
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const Floats8 v = load8(x + i);
+    sums = {vaddq_f32(sums.low, v.low), vaddq_f32(sums.high, v.high)};
+  }
+  float s[8];
+  vst1q_f32(s, sums.low), vst1q_f32(s + 4, sums.high);
+  for (int64_t j = i; j < n; ++j) s[j % 8] += x[j];
+  const float mean = fold_array(s) / static_cast<float>(n);
+  const float32x4_t middle = vdupq_n_f32(mean);
+  sums = {vdupq_n_f32(0), vdupq_n_f32(0)};
+  for (i = 0; i + 8 <= n; i += 8) {
+    const float32x4_t low = vsubq_f32(vld1q_f32(x + i), middle), high = vsubq_f32(vld1q_f32(x + i + 4), middle);
+    sums = {vfmaq_f32(sums.low, low, low), vfmaq_f32(sums.high, high, high)};
+  }
+  vst1q_f32(s, sums.low), vst1q_f32(s + 4, sums.high);
+  for (int64_t j = i; j < n; ++j) s[j % 8] = __builtin_fmaf(x[j] - mean, x[j] - mean, s[j % 8]);
+  const float variance = fold_array(s) / static_cast<float>(n) + eps;
+  const float inverse = 1.0F / vget_lane_f32(vsqrt_f32(vdup_n_f32(variance)), 0);
+  for (i = 0; i + 4 <= n; i += 4) {
+    const float32x4_t v = vmulq_n_f32(vsubq_f32(vld1q_f32(x + i), middle), inverse);
+    vst1q_f32(y + i, vfmaq_f32(vld1q_f32(b + i), v, vld1q_f32(w + i)));
+  }
+  for (; i < n; ++i) y[i] = __builtin_fmaf((x[i] - mean) * inverse, w[i], b[i]);
+}
+
 // ---- activations --------------------------------------------------------------------------------------------------
 
 inline float32x4_t gelu_mul4(float32x4_t g, float32x4_t up) {
@@ -98,6 +131,16 @@ inline float32x4_t gelu_mul4(float32x4_t g, float32x4_t up) {
 inline float32x4_t sigmoid_mul4(float32x4_t a, float32x4_t b) {
   const float32x4_t e = exp4(vsubq_f32(vdupq_n_f32(0), b));
   return vbslq_f32(vceqq_f32(b, b), vdivq_f32(a, vaddq_f32(vdupq_n_f32(1.0F), e)), b);  // NaN stays
+}
+
+inline float32x4_t gelu_erf4(float32x4_t v) {
+  const float32x4_t one = vdupq_n_f32(1.0F), a = vmulq_n_f32(vabsq_f32(v), 0.707106781F);
+  const float32x4_t t = vdivq_f32(one, vfmaq_f32(one, a, vdupq_n_f32(0.3275911F)));
+  float32x4_t p = vdupq_n_f32(0.5307027145F);
+  for (const float next : {-0.7265760135F, 0.7107068705F, -0.142248368F, 0.127414796F})
+    p = vfmaq_f32(vdupq_n_f32(next), p, t);
+  const float32x4_t share = vmulq_f32(vmulq_f32(p, t), exp4(vnegq_f32(vmulq_f32(a, a))));
+  return vbslq_f32(vcgeq_f32(v, vdupq_n_f32(0)), vfmsq_f32(v, v, share), vmulq_f32(v, share));
 }
 
 inline float32x4_t softcap4(float32x4_t x, float cap, float inverse) {
@@ -129,6 +172,18 @@ inline void sigmoid_mul(const float* a, const float* b, int64_t n, float* y) {
   int64_t i = 0;
   for (; i + 4 <= n; i += 4) vst1q_f32(y + i, sigmoid_mul4(vld1q_f32(a + i), vld1q_f32(b + i)));
   if (i < n) store_some(sigmoid_mul4(load_some(a + i, n - i), load_some(b + i, n - i)), y + i, n - i);
+}
+
+inline void gelu_erf(const float* bias, int64_t n, float* x) {
+  int64_t i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const float32x4_t v = vld1q_f32(x + i);
+    vst1q_f32(x + i, gelu_erf4(bias != nullptr ? vaddq_f32(v, vld1q_f32(bias + i)) : v));
+  }
+  if (i == n) return;
+  float32x4_t v = load_some(x + i, n - i);
+  if (bias != nullptr) v = vaddq_f32(v, load_some(bias + i, n - i));
+  store_some(gelu_erf4(v), x + i, n - i);
 }
 
 inline void softcap(float cap, int64_t n, float* x) {
@@ -213,6 +268,8 @@ inline void add_all(Table& table) {
   table.quantize = quantize;
   table.rms_norm = norm<false>;
   table.add_rms_norm = norm<true>;
+  table.layer_norm = layer_norm;
+  table.gelu_erf = gelu_erf;
   table.gelu_mul = gelu_mul;
   table.sigmoid_mul = sigmoid_mul;
   table.rope = rope;

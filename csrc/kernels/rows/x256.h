@@ -95,6 +95,32 @@ void norm(const float* x, const float* w, float eps, int64_t n, float* y) {
   }
 }
 
+inline void layer_norm(const float* x, const float* w, const float* b, float eps, int64_t n, float* y) {
+  __m256 sums = _mm256_setzero_ps();
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) sums = _mm256_add_ps(sums, _mm256_loadu_ps(x + i));
+  float s[8];
+  _mm256_storeu_ps(s, sums);
+  for (int64_t j = i; j < n; ++j) s[j % 8] += x[j];
+  const float mean = fold8(_mm256_loadu_ps(s)) / static_cast<float>(n);
+  const __m256 middle = _mm256_set1_ps(mean);
+  sums = _mm256_setzero_ps();
+  for (i = 0; i + 8 <= n; i += 8) {
+    const __m256 d = _mm256_sub_ps(_mm256_loadu_ps(x + i), middle);
+    sums = _mm256_fmadd_ps(d, d, sums);
+  }
+  _mm256_storeu_ps(s, sums);
+  for (int64_t j = i; j < n; ++j) s[j % 8] = __builtin_fmaf(x[j] - mean, x[j] - mean, s[j % 8]);
+  const float variance = fold8(_mm256_loadu_ps(s)) / static_cast<float>(n) + eps;
+  const float inverse = 1.0F / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(variance)));
+  const __m256 factor = _mm256_set1_ps(inverse);
+  for (i = 0; i + 8 <= n; i += 8) {
+    const __m256 v = _mm256_mul_ps(_mm256_sub_ps(_mm256_loadu_ps(x + i), middle), factor);
+    _mm256_storeu_ps(y + i, _mm256_fmadd_ps(v, _mm256_loadu_ps(w + i), _mm256_loadu_ps(b + i)));
+  }
+  for (; i < n; ++i) y[i] = __builtin_fmaf((x[i] - mean) * inverse, w[i], b[i]);
+}
+
 // ---- activations --------------------------------------------------------------------------------------------------
 
 inline __m256 gelu_mul8(__m256 g, __m256 up) {
@@ -108,6 +134,33 @@ inline __m256 sigmoid_mul8(__m256 a, __m256 b) {
   const __m256 e = exp8(_mm256_sub_ps(_mm256_setzero_ps(), b));
   const __m256 y = _mm256_div_ps(a, _mm256_add_ps(_mm256_set1_ps(1.0F), e));
   return _mm256_blendv_ps(y, b, _mm256_cmp_ps(b, b, _CMP_UNORD_Q));  // exp8 drops NaN
+}
+
+inline __m256 gelu_erf8(__m256 v) {
+  const __m256 sign = _mm256_set1_ps(-0.0F), one = _mm256_set1_ps(1.0F);
+  const __m256 a = _mm256_mul_ps(_mm256_andnot_ps(sign, v), _mm256_set1_ps(0.707106781F));
+  const __m256 t = _mm256_div_ps(one, _mm256_fmadd_ps(a, _mm256_set1_ps(0.3275911F), one));
+  __m256 p = _mm256_set1_ps(0.5307027145F);
+  p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(-0.7265760135F));
+  p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(0.7107068705F));
+  p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(-0.142248368F));
+  p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(0.127414796F));
+  const __m256 share = _mm256_mul_ps(_mm256_mul_ps(p, t), exp8(_mm256_xor_ps(_mm256_mul_ps(a, a), sign)));
+  const __m256 above = _mm256_fnmadd_ps(v, share, v), below = _mm256_mul_ps(v, share);
+  return _mm256_blendv_ps(below, above, _mm256_cmp_ps(v, _mm256_setzero_ps(), _CMP_GE_OQ));
+}
+
+inline void gelu_erf(const float* bias, int64_t n, float* x) {
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const __m256 v = _mm256_loadu_ps(x + i);
+    _mm256_storeu_ps(x + i, gelu_erf8(bias != nullptr ? _mm256_add_ps(v, _mm256_loadu_ps(bias + i)) : v));
+  }
+  if (i == n) return;
+  float v[8] = {};
+  for (int64_t j = i; j < n; ++j) v[j - i] = bias != nullptr ? x[j] + bias[j] : x[j];
+  _mm256_storeu_ps(v, gelu_erf8(_mm256_loadu_ps(v)));
+  std::memcpy(x + i, v, static_cast<size_t>(n - i) * sizeof(float));
 }
 
 inline __m256 softcap8(__m256 x, float cap, float inverse) {
@@ -203,6 +256,8 @@ inline void add_all(Table& table) {
   table.quantize = quantize;
   table.rms_norm = norm<false>;
   table.add_rms_norm = norm<true>;
+  table.layer_norm = layer_norm;
+  table.gelu_erf = gelu_erf;
   table.gelu_mul = gelu_mul;
   table.sigmoid_mul = sigmoid_mul;
   table.rope = rope;

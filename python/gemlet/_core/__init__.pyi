@@ -18,13 +18,18 @@ __all__: list[str] = [
     "Stream",
     "Tokenizer",
     "Utf8Stream",
+    "Whisper",
+    "WhisperHeard",
+    "WhisperOptions",
     "cpu",
+    "heard_tokens",
     "hearing",
     "isa",
     "isas",
     "measure_limits",
     "quantize",
     "see",
+    "seen_grid",
     "testing",
     "vision",
 ]
@@ -140,6 +145,15 @@ class Model:
         heads: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
         positions: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
     ) -> numpy.typing.NDArray[numpy.float32]: ...
+    def attention_map(
+        self,
+        ids: typing.Any,
+        layers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        heads: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        positions: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        begin: typing.SupportsInt | typing.SupportsIndex,
+        end: typing.SupportsInt | typing.SupportsIndex,
+    ) -> numpy.typing.NDArray[numpy.float32]: ...
     def cancel_all(self) -> None: ...
     def close(self) -> None: ...
     def forget(self) -> None: ...
@@ -228,7 +242,55 @@ class Utf8Stream:
     def finish(self) -> str: ...
     def push(self, data: bytes) -> str: ...
 
+class Whisper:
+    def __init__(
+        self, path: str, threads: typing.SupportsInt | typing.SupportsIndex = 0, compute: str = "auto"
+    ) -> None: ...
+    def cancel(self) -> None: ...
+    def close(self) -> None: ...
+    def decode(
+        self,
+        heard: WhisperHeard,
+        prompt: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        start: typing.SupportsInt | typing.SupportsIndex,
+        no_speech: typing.SupportsInt | typing.SupportsIndex,
+        given: typing.SupportsInt | typing.SupportsIndex,
+        options: WhisperOptions,
+    ) -> tuple[typing.Any, ...]: ...
+    def encode(
+        self,
+        samples: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        frames: typing.SupportsInt | typing.SupportsIndex,
+        blank: bool,
+    ) -> WhisperHeard: ...
+    @property
+    def info(self) -> dict[str, typing.Any]: ...
+    def logits(self, heard: WhisperHeard, tokens: typing.Any) -> numpy.typing.NDArray[numpy.float32]: ...
+
+class WhisperHeard:
+    def features(self) -> numpy.typing.NDArray[numpy.float32]: ...
+
+class WhisperOptions:
+    def __init__(
+        self,
+        *,
+        beams: typing.SupportsInt | typing.SupportsIndex,
+        patience: typing.SupportsFloat | typing.SupportsIndex,
+        length_penalty: typing.SupportsFloat | typing.SupportsIndex,
+        temperature: typing.SupportsFloat | typing.SupportsIndex,
+        seed: typing.SupportsInt | typing.SupportsIndex,
+        most_tokens: typing.SupportsInt | typing.SupportsIndex,
+        end: typing.SupportsInt | typing.SupportsIndex,
+        no_timestamps: typing.SupportsInt | typing.SupportsIndex,
+        first_timestamp: typing.SupportsInt | typing.SupportsIndex,
+        timestamps: bool,
+        latest_start: typing.SupportsInt | typing.SupportsIndex,
+        never: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        not_first: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    ) -> None: ...
+
 def cpu() -> dict[str, typing.Any]: ...
+def heard_tokens(model: Model, samples: typing.SupportsInt | typing.SupportsIndex) -> int: ...
 def hearing(model: Model) -> typing.Any: ...
 def isa() -> str: ...
 def isas() -> list[str]: ...
@@ -245,4 +307,10 @@ def see(
     pictures: collections.abc.Sequence[typing.Annotated[numpy.typing.ArrayLike, numpy.uint8]],
     tokens: typing.SupportsInt | typing.SupportsIndex,
 ) -> list[typing.Any]: ...
+def seen_grid(
+    model: Model,
+    height: typing.SupportsInt | typing.SupportsIndex,
+    width: typing.SupportsInt | typing.SupportsIndex,
+    tokens: typing.SupportsInt | typing.SupportsIndex,
+) -> tuple[typing.Any, ...]: ...
 def vision(model: Model) -> typing.Any: ...

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 VERBS = {
     "run": "continue a prompt with a model",
     "chat": "talk with a model",
+    "transcribe": "what is said in a file of sound or film, or before the microphone",
     "bench": "measure speed and memory against this machine's own limits",
     "pull": "fetch a model from the hub",
     "list": "the models on this machine",

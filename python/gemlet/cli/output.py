@@ -61,11 +61,11 @@ def read_text(name: str) -> str:
         raise ValueError(f"{label} is not UTF-8 text: {error.reason} at byte {error.start}") from None
 
 
-def print_json(value: dict[str, Any]) -> None:
-    """One object, one line, on standard output; numbers that JSON lacks (inf, nan) become null."""
+def print_json(value: dict[str, Any], file: Any = None) -> None:
+    """One object, one line, on standard output or to `file`; numbers that JSON lacks (inf, nan) become null."""
     import json
 
-    print(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False))
+    print(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False), file=file)
 
 
 def _finite(value: Any) -> Any:

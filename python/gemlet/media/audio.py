@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import MediaError, MissingExtra
+from .files import local_path, open_container
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RATE = 16000
-_BLOCK = 1 << 16  # samples of each channel decoded together
+_BLOCK = 1 << 14  # samples of each channel decoded together; lost together where a file is damaged
 _RATES = (1000, 768_000)
 _CHANNELS = 256
+_COUNTABLE = 1 << 40  # samples; a file that does not say how many it has says more
+_MISSING = (0.5, 0.02)  # seconds, and of the whole, that are no estimate's error
 _LOUD = 1.001  # floats above it are told: full scale is 1
 
 
@@ -39,6 +42,8 @@ class Sound:
         self._first, self._last = _bounds(start, end, where)
         self.notes: list[str] = []
         self.seconds = 0.0  # heard so far
+        self.length: float | None = None  # seconds of the whole, where the source says so
+        self._read_so_far = 0.0  # seconds of the source
         self._peak = 0.0
         self._blocks = self._open(source)
 
@@ -60,7 +65,7 @@ class Sound:
 
     def _open(self, source: Any) -> Iterator[NDArray[np.float32]]:
         if isinstance(source, (str, os.PathLike)):
-            return self._file(self._local_path(source))
+            return self._file(local_path(source, self.where))
         if isinstance(source, (bytes, bytearray, memoryview)):
             if len(source) == 0:
                 raise MediaError(f"{self.where}: no bytes")
@@ -69,27 +74,15 @@ class Sound:
             samples, rate = source
             rate = self._rate(rate)
             if hasattr(samples, "__array__") or isinstance(samples, (tuple, list)):
-                return self._even(self._slices(np.asarray(samples)), rate)
+                array = np.asarray(samples)
+                self.length = max(array.shape[:2], default=0) / rate
+                return self._even(self._slices(array), rate)
             if isinstance(samples, Iterable):
                 return self._even((self._scaled(np.asarray(block)) for block in samples), rate)
         raise MediaError(
             f"{self.where}: expected a path, bytes, (samples, rate) or (blocks of samples, rate), got "
             f"{type(source).__name__}"
         )
-
-    def _local_path(self, source: str | os.PathLike[str]) -> str:
-        path = os.fspath(source)
-        if not isinstance(path, str):
-            path = os.fsdecode(path)
-        if "://" in path or path[:5].lower() in ("data:", "file:"):
-            short = path if len(path) <= 60 else path[:57] + "..."
-            raise MediaError(f"{self.where}: {short!r} is an address, and nothing is fetched; pass a path or bytes")
-        path = os.path.expanduser(path)
-        if not os.path.isfile(path):
-            raise MediaError(f"{self.where}: there is no file {path!r}")
-        if os.path.getsize(path) == 0:
-            raise MediaError(f"{self.where}: the file {path!r} is empty")
-        return path
 
     def _rate(self, rate: Any) -> float:
         if isinstance(rate, bool) or not isinstance(rate, (int, float, np.integer, np.floating)):
@@ -137,21 +130,27 @@ class Sound:
                 if hasattr(file, "seek"):
                     file.seek(0)
             else:
-                return self._even(self._read(soundfile, opened), self._rate(opened.samplerate))
+                rate = self._rate(opened.samplerate)
+                self.length = opened.frames / rate if 0 < opened.frames < _COUNTABLE else None
+                return self._even(self._read(soundfile, opened), rate)
         return self._packets(file, soundfile is None)
 
     def _read(self, soundfile: Any, opened: Any) -> Iterator[NDArray[np.float32]]:
         with opened:
             if "should be" in opened.extra_info and opened.format == "WAV":
                 self.notes.append(f"{self.where}: the file is cut off; what there is of it was taken")
+            # Else it seeks behind each block to where it is, in an MP3 not quite there: the sound would tear.
+            opened.seekable = lambda: False
             while True:
                 try:
                     block = opened.read(_BLOCK, dtype="float32", always_2d=True)
                 except soundfile.LibsndfileError as error:
-                    raise MediaError(f"{self.where}: the file is damaged: {error}") from None
-                if len(block) == 0:
+                    self._broken(error)
                     return
+                if len(block) == 0:
+                    break
                 yield block
+            self._check_end()
 
     def _packets(self, file: Any, alone: bool) -> Iterator[NDArray[np.float32]]:
         try:
@@ -159,16 +158,13 @@ class Sound:
         except ImportError:
             needs = "soundfile or PyAV" if alone else "PyAV"
             raise MissingExtra(f"sound in files of this kind needs {needs}: pip install 'gemlet[media]'") from None
-        kinds = "wav, flac, mp3, ogg, opus, m4a and others can"
-        try:
-            # A file's own name only: what a playlist in it points to is not opened.
-            container = av.open(file, options={"protocol_whitelist": "file"} if isinstance(file, str) else {})
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise MediaError(f"{self.where}: this is no sound that can be read ({kinds}): {error}") from None
+        what = "sound that can be read (wav, flac, mp3, ogg, opus, m4a and others can)"
+        container = open_container(av, file, self.where, what)
         if not container.streams.audio:
             container.close()
             raise MediaError(f"{self.where}: the file has no sound")
         rate = self._rate(container.streams.audio[0].rate or 0)
+        self.length = container.duration / av.time_base if container.duration else None
         return self._even(self._decoded(av, container, rate), rate)
 
     def _decoded(self, av: Any, container: Any, rate: float) -> Iterator[NDArray[np.float32]]:
@@ -182,8 +178,23 @@ class Sound:
                         yield np.ascontiguousarray(part.to_ndarray().T, np.float32)
                 for part in resampler.resample(None) if resampler is not None else ():
                     yield np.ascontiguousarray(part.to_ndarray().T, np.float32)
+                self._check_end()
             except (av.error.FFmpegError, OSError, ValueError) as error:
-                raise MediaError(f"{self.where}: the file is damaged: {error}") from None
+                self._broken(error)
+
+    def _check_end(self) -> None:
+        """A note where the source says that it is longer than it was; lengths of compressed sound are estimates."""
+        missing = (self.length or 0.0) - self._read_so_far
+        cut = f"{self.where}: the file is cut off; what there is of it was taken"
+        if missing > max(_MISSING[0], _MISSING[1] * (self.length or 0.0)) and cut not in self.notes:
+            self.notes.append(cut)
+
+    def _broken(self, error: Exception) -> None:
+        """A file that cannot be read on: an error if nothing was read, else a note, for what there is was taken."""
+        if self._read_so_far == 0:
+            raise MediaError(f"{self.where}: the file is damaged: {error}") from None
+        at = self._read_so_far
+        self.notes.append(f"{self.where}: the file is damaged behind {at:.1f} s; what there is before was taken")
 
     # --- to one channel and one rate ---
 
@@ -197,9 +208,9 @@ class Sound:
                     f"{self.where}: sound at {rate:g} samples a second needs soxr: pip install 'gemlet[media]'"
                 ) from None
             stream = soxr.ResampleStream(rate, RATE, 1, dtype="float32")
-        return self._mixed(blocks, stream)
+        return self._mixed(blocks, stream, rate)
 
-    def _mixed(self, blocks: Iterator[NDArray[np.float32]], stream: Any) -> Iterator[NDArray[np.float32]]:
+    def _mixed(self, blocks: Iterator[NDArray[np.float32]], stream: Any, rate: float) -> Iterator[NDArray[np.float32]]:
         channels = 0
         at = 0
         for block in blocks:
@@ -214,6 +225,7 @@ class Sound:
             if bad.any():
                 raise MediaError(f"{self.where}: sample {at + int(np.argmax(bad))} is no finite number")
             at += len(block)
+            self._read_so_far = at / rate
             if len(block):
                 self._peak = max(self._peak, float(np.abs(block).max()))
             mono = block[:, 0] if channels == 1 else block.mean(axis=1, dtype=np.float64)
