@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-import vision  # noqa: E402
-from vision import gemlet, resident, save, testing, vision_models  # noqa: E402
+import vision
+from vision import gemlet, resident, save, testing
 
 SIZE = (1080, 1920)
 
