@@ -4,23 +4,15 @@
 
 #include <memory>
 #include <string>
-#include <string_view>
-#include <vector>
 
-#include "core/file.h"
-#include "formats/tensor_info.h"
 #include "model/audio_config.h"
+#include "model/tower_file.h"
 
 namespace gemlet::model {
 
-class AudioFile {
+class AudioFile : public TowerFile {
  public:
-  virtual ~AudioFile() = default;
-  virtual const std::string& path() const = 0;
-  virtual const char* format() const = 0;         // "gguf", "safetensors"
   virtual const AudioConfig& config() const = 0;  // `out`, `middle`, `maps` and `taps` are the tensors' to say
-  virtual const formats::TensorInfo* tensor(std::string_view name) const = 0;  // nullptr if absent
-  virtual const std::vector<std::shared_ptr<const MappedFile>>& files() const = 0;
   virtual bool scales_are_softplus()
       const = 0;  // of queries: stored as they are used, or softplus is still to be taken
 };

@@ -12,110 +12,45 @@ namespace {
 
 using formats::TensorInfo;
 
-class Reader {
- public:
-  Reader(const AudioFile& file, AudioWeights& into) : file_(file), into_(into) {}
+constexpr int64_t kMost = 1 << 20;
 
-  const TensorInfo& find(const std::string& name, size_t dimensions) {
-    const TensorInfo* tensor = file_.tensor(name);
-    if (tensor == nullptr) refuse(name, "it is missing; the file is incomplete");
-    if (codec::info(tensor->type).decode == nullptr)
-      throw UnsupportedModel(cat(file_.format(), ": '", file_.path(), "': tensor '", name, "': type ",
-                                 codec::info(tensor->type).name, " cannot be a weight"));
-    if (dimensions > 0 && tensor->shape.size() != dimensions)
-      refuse(name, cat("expected ", dimensions, " dimensions, got ", text(*tensor)));
-    into_.parameters += elements(*tensor);
-    return *tensor;
-  }
+// (rows, cols) -> (cols, rows)
+const float* turned(TowerReader& read, const std::string& name, int64_t rows, int64_t cols) {
+  const float* from = read.vector(name, rows * cols);
+  float* to = read.room(rows * cols);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < cols; ++c) to[c * rows + r] = from[r * cols + c];
+  return to;
+}
 
-  codec::Matrix matrix(const std::string& name, int64_t rows, int64_t cols) {
-    const TensorInfo& tensor = find(name, 2);
-    if (tensor.shape[0] != rows || tensor.shape[1] != cols)
-      refuse(name, cat("expected (", rows, ", ", cols, "), got ", text(tensor)));
-    return {tensor.data, tensor.type, rows, cols, codec::row_bytes(tensor.type, cols)};
-  }
+// (out, in, 3, 3) as a matrix (out, 9 in): time, frequency, then maps.
+codec::Matrix convolution(TowerReader& read, const std::string& name, int64_t out, int64_t in) {
+  const float* from = read.vector(name, out * in * 9);
+  float* to = read.room(out * in * 9);
+  for (int64_t o = 0; o < out; ++o)
+    for (int64_t i = 0; i < in; ++i)
+      for (int64_t k = 0; k < 9; ++k) to[(o * 9 + k) * in + i] = from[(o * in + i) * 9 + k];
+  const auto bytes = static_cast<size_t>(9 * in) * sizeof(float);
+  return {reinterpret_cast<const uint8_t*>(to), codec::Type::F32, out, 9 * in, bytes};
+}
 
-  // However many dimensions they are spread over.
-  float* vector(const std::string& name, int64_t size) {
-    const TensorInfo& tensor = find(name, 0);
-    if (elements(tensor) != size) refuse(name, cat("expected (", size, "), got ", text(tensor)));
-    float* values = room(size);
-    codec::decode_row({tensor.data, tensor.type, 1, size, codec::row_bytes(tensor.type, size)}, 0, values);
-    return values;
-  }
+// The first or last of a tensor's sizes, before anything of that size is read. dimensions: 0 for any number of them.
+int64_t size_of(TowerReader& read, AudioWeights& w, const std::string& name, size_t dimensions, bool last = false) {
+  const int64_t before = w.parameters;
+  const TensorInfo& tensor = read.find(name);
+  w.parameters = before;  // it is read again
+  if (dimensions > 0 && tensor.shape.size() != dimensions)
+    read.refuse(name, cat("expected ", dimensions, " dimensions, got ", TowerReader::text(tensor)));
+  const int64_t n = tensor.shape.empty() ? 0 : last ? tensor.shape.back() : tensor.shape.front();
+  if (n < 1 || n > kMost) read.refuse(name, cat("expected 1 to ", kMost, " values each way, got ", n));
+  return n;
+}
 
-  // (rows, cols) -> (cols, rows)
-  const float* turned(const std::string& name, int64_t rows, int64_t cols) {
-    const float* from = vector(name, rows * cols);
-    float* to = room(rows * cols);
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t c = 0; c < cols; ++c) to[c * rows + r] = from[r * cols + c];
-    return to;
-  }
-
-  // (out, in, 3, 3) as a matrix (out, 9 in): time, frequency, then maps.
-  codec::Matrix convolution(const std::string& name, int64_t out, int64_t in) {
-    const float* from = vector(name, out * in * 9);
-    float* to = room(out * in * 9);
-    for (int64_t o = 0; o < out; ++o)
-      for (int64_t i = 0; i < in; ++i)
-        for (int64_t k = 0; k < 9; ++k) to[(o * 9 + k) * in + i] = from[(o * in + i) * 9 + k];
-    const auto bytes = static_cast<size_t>(9 * in) * sizeof(float);
-    return {reinterpret_cast<const uint8_t*>(to), codec::Type::F32, out, 9 * in, bytes};
-  }
-
-  ClippedWeight clipped(const std::string& name, int64_t rows, int64_t cols, bool bounds) {
-    ClippedWeight m{matrix(name + ".weight", rows, cols), {}, {}};
-    if (!bounds) return m;
-    m.in = {bound(name + ".input_min", m.in.low), bound(name + ".input_max", m.in.high)};
-    m.out = {bound(name + ".output_min", m.out.low), bound(name + ".output_max", m.out.high)};
-    return m;
-  }
-
-  int64_t size(const std::string& name, size_t dimensions, bool last = false) {
-    const int64_t before = into_.parameters;
-    const std::vector<int64_t>& shape = find(name, dimensions).shape;
-    const int64_t n = shape.empty() ? 0 : last ? shape.back() : shape.front();
-    into_.parameters = before;  // it is read again
-    if (n < 1 || n > kMost) refuse(name, cat("expected 1 to ", kMost, " values each way, got ", n));
-    return n;
-  }
-
-  [[noreturn]] void refuse(const std::string& name, const std::string& problem) const {
-    throw BadFile(cat(file_.format(), ": '", file_.path(), "': tensor '", name, "': ", problem));
-  }
-
- private:
-  static constexpr int64_t kMost = 1 << 20;
-  static std::string text(const TensorInfo& tensor) {
-    std::string s;
-    for (const int64_t n : tensor.shape) s += cat(s.empty() ? "(" : ", ", n);
-    return s.empty() ? "()" : s + ")";
-  }
-  static int64_t elements(const TensorInfo& tensor) {
-    int64_t n = 1;
-    for (const int64_t size : tensor.shape) n *= size;
-    return n;
-  }
-  float bound(const std::string& name, float otherwise) {
-    if (file_.tensor(name) == nullptr) return otherwise;
-    const float value = *vector(name, 1);
-    if (std::isnan(value)) refuse(name, "expected a number, got NaN");
-    return value;
-  }
-  float* room(int64_t size) {
-    into_.vectors.emplace_back(new float[static_cast<size_t>(size)]);
-    return into_.vectors.back().get();
-  }
-
-  const AudioFile& file_;
-  AudioWeights& into_;
-};
-
-AudioFeedForward read_feed_forward(Reader& read, const std::string& p, const std::string& end, const AudioConfig& c) {
+AudioFeedForward read_feed_forward(TowerReader& read, const std::string& p, const std::string& end,
+                                   const AudioConfig& c) {
   AudioFeedForward f{};
-  f.up = read.clipped(p + "ffn_up" + end, c.ffn, c.width, c.clipped);
-  f.down = read.clipped(p + "ffn_down" + end, c.width, c.ffn, c.clipped);
+  f.up = read.clipped<ClippedWeight>(p + "ffn_up" + end, c.ffn, c.width, c.clipped);
+  f.down = read.clipped<ClippedWeight>(p + "ffn_down" + end, c.width, c.ffn, c.clipped);
   f.norm = read.vector(p + "ffn_norm" + end + ".weight", c.width);
   float* post = read.vector(p + "ffn_post_norm" + end + ".weight", c.width);
   for (int64_t i = 0; i < c.width; ++i) post[i] *= c.residual;
@@ -124,7 +59,7 @@ AudioFeedForward read_feed_forward(Reader& read, const std::string& p, const std
 }
 
 // What queries are multiplied by: 1 / (sqrt(C) ln 2), and softplus of a weight for each channel.
-const float* read_scale(Reader& read, const std::string& name, const AudioFile& file, const AudioConfig& c) {
+const float* read_scale(TowerReader& read, const std::string& name, const AudioFile& file, const AudioConfig& c) {
   const int64_t channels = c.width / c.heads;
   float* scale = read.vector(name, channels);
   const double factor = 1 / (std::sqrt(static_cast<double>(channels)) * std::numbers::ln2);
@@ -136,23 +71,23 @@ const float* read_scale(Reader& read, const std::string& name, const AudioFile& 
   return scale;
 }
 
-AudioLayer read_layer(Reader& read, int64_t index, const AudioFile& file, const AudioConfig& c) {
+AudioLayer read_layer(TowerReader& read, int64_t index, const AudioFile& file, const AudioConfig& c) {
   const std::string p = cat("a.blk.", index, ".");
   const int64_t d = c.width;
   AudioLayer l{};
   l.first = read_feed_forward(read, p, "", c);
   l.second = read_feed_forward(read, p, "_1", c);
-  l.q = read.clipped(p + "attn_q", d, d, c.clipped);
-  l.k = read.clipped(p + "attn_k", d, d, c.clipped);
-  l.v = read.clipped(p + "attn_v", d, d, c.clipped);
-  l.o = read.clipped(p + "attn_out", d, d, c.clipped);
+  l.q = read.clipped<ClippedWeight>(p + "attn_q", d, d, c.clipped);
+  l.k = read.clipped<ClippedWeight>(p + "attn_k", d, d, c.clipped);
+  l.v = read.clipped<ClippedWeight>(p + "attn_v", d, d, c.clipped);
+  l.o = read.clipped<ClippedWeight>(p + "attn_out", d, d, c.clipped);
   l.relative = read.matrix(p + "attn_k_rel.weight", d, d);
   l.q_scale = read_scale(read, p + "per_dim_scale.weight", file, c);
   l.attn_norm = read.vector(p + "attn_pre_norm.weight", d);
   l.attn_post_norm = read.vector(p + "attn_post_norm.weight", d);
-  l.conv_in = read.clipped(p + "conv_pw1", 2 * d, d, c.clipped);
-  l.conv_out = read.clipped(p + "conv_pw2", d, d, c.clipped);
-  l.taps = read.turned(p + "conv_dw.weight", d, c.taps);
+  l.conv_in = read.clipped<ClippedWeight>(p + "conv_pw1", 2 * d, d, c.clipped);
+  l.conv_out = read.clipped<ClippedWeight>(p + "conv_pw2", d, d, c.clipped);
+  l.taps = turned(read, p + "conv_dw.weight", d, c.taps);
   l.conv_norm = read.vector(p + "conv_norm.weight", d);
   l.conv_mid_norm = read.vector(p + "norm_conv.weight", d);
   l.norm = read.vector(p + "ln2.weight", d);
@@ -163,19 +98,19 @@ AudioLayer read_layer(Reader& read, int64_t index, const AudioFile& file, const 
 
 AudioWeights AudioWeights::from(const AudioFile& file, AudioConfig& c) {
   AudioWeights w;
-  Reader read(file, w);
+  TowerReader read(file, w.vectors, w.parameters);
   const std::string projection = "mm.a.input_projection.weight";
-  c.out = read.size(projection, 2);
+  c.out = size_of(read, w, projection, 2);
   if (!c.encoder) {
     w.projection = read.matrix(projection, c.out, c.frame);
     return w;
   }
-  c.maps[0] = read.size("a.conv1d.0.weight", 4);
-  c.maps[1] = read.size("a.conv1d.1.weight", 4);
-  c.middle = read.size("a.pre_encode.out.weight", 2);
-  c.taps = read.size("a.blk.0.conv_dw.weight", 0, true);
-  w.conv0 = read.turned("a.conv1d.0.weight", c.maps[0], 9);
-  w.conv1 = read.convolution("a.conv1d.1.weight", c.maps[1], c.maps[0]);
+  c.maps[0] = size_of(read, w, "a.conv1d.0.weight", 4);
+  c.maps[1] = size_of(read, w, "a.conv1d.1.weight", 4);
+  c.middle = size_of(read, w, "a.pre_encode.out.weight", 2);
+  c.taps = size_of(read, w, "a.blk.0.conv_dw.weight", 0, true);
+  w.conv0 = turned(read, "a.conv1d.0.weight", c.maps[0], 9);
+  w.conv1 = convolution(read, "a.conv1d.1.weight", c.maps[1], c.maps[0]);
   w.conv0_norm = read.vector("a.conv1d.0.norm.weight", c.maps[0]);
   w.conv1_norm = read.vector("a.conv1d.1.norm.weight", c.maps[1]);
   w.input = read.matrix("a.input_projection.weight", c.width, c.frame / 4 * c.maps[1]);

@@ -2,20 +2,16 @@
 // convolutions are copied as float32.
 #pragma once
 
-#include <limits>
 #include <memory>
 #include <vector>
 
 #include "codec/codec.h"
 #include "model/audio_file.h"
+#include "model/tower_reader.h"
 
 namespace gemlet::model {
 
-struct Clip {
-  float low = -std::numeric_limits<float>::infinity(), high = std::numeric_limits<float>::infinity();
-  bool operator==(const Clip&) const = default;
-  bool any() const { return *this != Clip{}; }
-};
+using Clip = Bounds;
 
 // y = clamp(clamp(x, in) w^T, out)
 struct ClippedWeight {

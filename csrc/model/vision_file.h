@@ -4,23 +4,15 @@
 
 #include <memory>
 #include <string>
-#include <string_view>
-#include <vector>
 
-#include "core/file.h"
-#include "formats/tensor_info.h"
+#include "model/tower_file.h"
 #include "model/vision_config.h"
 
 namespace gemlet::model {
 
-class VisionFile {
+class VisionFile : public TowerFile {
  public:
-  virtual ~VisionFile() = default;
-  virtual const std::string& path() const = 0;
-  virtual const char* format() const = 0;          // "gguf", "safetensors"
   virtual const VisionConfig& config() const = 0;  // `out` and `positions` are the tensors' to say
-  virtual const formats::TensorInfo* tensor(std::string_view name) const = 0;  // nullptr if absent
-  virtual const std::vector<std::shared_ptr<const MappedFile>>& files() const = 0;
   // Colours of a square: three planes one after the other, or side by side in each pixel.
   virtual bool planar() const = 0;
   // The table of positions: (2, n, d), or (n, 2, d).

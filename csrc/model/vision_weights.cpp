@@ -1,9 +1,8 @@
 // Names of the projector's file -> VisionWeights.
 #include "model/vision_weights.h"
 
-#include <algorithm>
-#include <cmath>
 #include <string>
+#include <vector>
 
 #include "core/error.h"
 
@@ -12,103 +11,31 @@ namespace {
 
 using formats::TensorInfo;
 
-class Reader {
- public:
-  Reader(const VisionFile& file, VisionWeights& into) : file_(file), into_(into) {}
-
-  bool has(const std::string& name) const { return file_.tensor(name) != nullptr; }
-
-  const TensorInfo& find(const std::string& name) {
-    const TensorInfo* tensor = file_.tensor(name);
-    if (tensor == nullptr) refuse(name, "it is missing; the file is incomplete");
-    if (codec::info(tensor->type).decode == nullptr)
-      throw UnsupportedModel(cat(file_.format(), ": '", file_.path(), "': tensor '", name, "': type ",
-                                 codec::info(tensor->type).name, " cannot be a weight"));
-    into_.parameters += elements(*tensor);
-    return *tensor;
+// Float32, with the colours of a pixel side by side.
+codec::Matrix widened(TowerReader& read, const codec::Matrix& m, bool planar) {
+  float* values = read.room(m.rows * m.cols);
+  std::vector<float> row(static_cast<size_t>(m.cols));
+  const int64_t pixels = m.cols / 3;
+  for (int64_t r = 0; r < m.rows; ++r) {
+    codec::decode_row(m, r, row.data());
+    for (int64_t i = 0; i < m.cols; ++i)
+      values[r * m.cols + i] = planar ? row[static_cast<size_t>(i % 3 * pixels + i / 3)] : row[static_cast<size_t>(i)];
   }
+  return {reinterpret_cast<const uint8_t*>(values), codec::Type::F32, m.rows, m.cols,
+          static_cast<size_t>(m.cols) * sizeof(float)};
+}
 
-  // (rows, cols), however many dimensions the columns are spread over.
-  codec::Matrix matrix(const std::string& name, int64_t rows, int64_t cols) {
-    const TensorInfo& tensor = find(name);
-    if (tensor.shape.size() < 2 || tensor.shape[0] != rows || elements(tensor) != rows * cols)
-      refuse(name, cat("expected (", rows, ", ", cols, "), got ", text(tensor)));
-    return {tensor.data, tensor.type, rows, cols, codec::row_bytes(tensor.type, cols)};
-  }
-
-  const float* vector(const std::string& name, int64_t size) {
-    const TensorInfo& tensor = find(name);
-    if (elements(tensor) != size) refuse(name, cat("expected (", size, "), got ", text(tensor)));
-    float* values = room(size);
-    codec::decode_row({tensor.data, tensor.type, 1, size, codec::row_bytes(tensor.type, size)}, 0, values);
-    return values;
-  }
-
-  float scalar_or(const std::string& name, float otherwise) {
-    if (!has(name)) return otherwise;
-    const float value = *vector(name, 1);
-    if (std::isnan(value)) refuse(name, "expected a number, got NaN");
-    return value;
-  }
-
-  ClippedMatrix clipped(const std::string& name, int64_t rows, int64_t cols, bool bounds) {
-    ClippedMatrix m{matrix(name + ".weight", rows, cols), {}, {}};
-    if (!bounds) return m;
-    m.in = {scalar_or(name + ".input_min", m.in.low), scalar_or(name + ".input_max", m.in.high)};
-    m.out = {scalar_or(name + ".output_min", m.out.low), scalar_or(name + ".output_max", m.out.high)};
-    return m;
-  }
-
-  // Float32, with the colours of a pixel side by side.
-  codec::Matrix widened(const codec::Matrix& m) {
-    float* values = room(m.rows * m.cols);
-    std::vector<float> row(static_cast<size_t>(m.cols));
-    const int64_t pixels = m.cols / 3;
-    for (int64_t r = 0; r < m.rows; ++r) {
-      codec::decode_row(m, r, row.data());
-      for (int64_t i = 0; i < m.cols; ++i)
-        values[r * m.cols + i] =
-            file_.planar() ? row[static_cast<size_t>(i % 3 * pixels + i / 3)] : row[static_cast<size_t>(i)];
-    }
-    return {reinterpret_cast<const uint8_t*>(values), codec::Type::F32, m.rows, m.cols,
-            static_cast<size_t>(m.cols) * sizeof(float)};
-  }
-
-  [[noreturn]] void refuse(const std::string& name, const std::string& problem) const {
-    throw BadFile(cat(file_.format(), ": '", file_.path(), "': tensor '", name, "': ", problem));
-  }
-  static std::string text(const TensorInfo& tensor) {
-    std::string s;
-    for (const int64_t n : tensor.shape) s += cat(s.empty() ? "(" : ", ", n);
-    return s.empty() ? "()" : s + ")";
-  }
-
- private:
-  static int64_t elements(const TensorInfo& tensor) {
-    int64_t n = 1;
-    for (const int64_t size : tensor.shape) n *= size;
-    return n;
-  }
-  float* room(int64_t size) {
-    into_.vectors.emplace_back(new float[static_cast<size_t>(size)]);
-    return into_.vectors.back().get();
-  }
-
-  const VisionFile& file_;
-  VisionWeights& into_;
-};
-
-VisionLayer read_layer(Reader& read, int64_t index, const VisionConfig& c) {
+VisionLayer read_layer(TowerReader& read, int64_t index, const VisionConfig& c) {
   const std::string p = cat("v.blk.", index, ".");
   const int64_t d = c.width, heads = c.heads * c.channels;
   VisionLayer l{};
-  l.q = read.clipped(p + "attn_q", heads, d, c.clipped);
-  l.k = read.clipped(p + "attn_k", heads, d, c.clipped);
-  l.v = read.clipped(p + "attn_v", heads, d, c.clipped);
-  l.o = read.clipped(p + "attn_out", d, heads, c.clipped);
-  l.gate = read.clipped(p + "ffn_gate", c.ffn, d, c.clipped);
-  l.up = read.clipped(p + "ffn_up", c.ffn, d, c.clipped);
-  l.down = read.clipped(p + "ffn_down", d, c.ffn, c.clipped);
+  l.q = read.clipped<ClippedMatrix>(p + "attn_q", heads, d, c.clipped);
+  l.k = read.clipped<ClippedMatrix>(p + "attn_k", heads, d, c.clipped);
+  l.v = read.clipped<ClippedMatrix>(p + "attn_v", heads, d, c.clipped);
+  l.o = read.clipped<ClippedMatrix>(p + "attn_out", d, heads, c.clipped);
+  l.gate = read.clipped<ClippedMatrix>(p + "ffn_gate", c.ffn, d, c.clipped);
+  l.up = read.clipped<ClippedMatrix>(p + "ffn_up", c.ffn, d, c.clipped);
+  l.down = read.clipped<ClippedMatrix>(p + "ffn_down", d, c.ffn, c.clipped);
   l.attn_norm = read.vector(p + "ln1.weight", d);
   l.attn_post_norm = read.vector(p + "attn_post_norm.weight", d);
   l.ffn_norm = read.vector(p + "ln2.weight", d);
@@ -118,12 +45,13 @@ VisionLayer read_layer(Reader& read, int64_t index, const VisionConfig& c) {
   return l;
 }
 
-void read_positions(Reader& read, const VisionFile& file, VisionConfig& c, VisionWeights& w) {
+void read_positions(TowerReader& read, const VisionFile& file, VisionConfig& c, VisionWeights& w) {
   const std::string name = "v.position_embd.weight";
   const TensorInfo& tensor = read.find(name);
   const size_t axis = file.axes_first() ? 0 : 1;
   if (tensor.shape.size() != 3 || tensor.shape[axis] != 2 || tensor.shape[2] != c.width)
-    read.refuse(name, cat("expected ", axis == 0 ? "(2, n, " : "(n, 2, ", c.width, "), got ", Reader::text(tensor)));
+    read.refuse(name,
+                cat("expected ", axis == 0 ? "(2, n, " : "(n, 2, ", c.width, "), got ", TowerReader::text(tensor)));
   c.positions = tensor.shape[1 - axis];
   w.positions = {tensor.data, tensor.type, 2 * c.positions, c.width, codec::row_bytes(tensor.type, c.width)};
   w.axis_step = axis == 0 ? c.positions : 1, w.place_step = axis == 0 ? 1 : 2;
@@ -133,10 +61,10 @@ void read_positions(Reader& read, const VisionFile& file, VisionConfig& c, Visio
 
 VisionWeights VisionWeights::from(const VisionFile& file, VisionConfig& c) {
   VisionWeights w;
-  Reader read(file, w);
+  TowerReader read(file, w.vectors, w.parameters);
   const int64_t d = c.width, pixels = 3 * (c.encoder ? c.patch * c.patch : c.side() * c.side());
   w.patches = read.matrix("v.patch_embd.weight", d, pixels);
-  if (c.encoder) w.patches = read.widened(w.patches);
+  if (c.encoder) w.patches = widened(read, w.patches, file.planar());
   read_positions(read, file, c, w);
   if (!c.encoder) {
     w.patches_bias = read.vector("v.patch_embd.bias", d);

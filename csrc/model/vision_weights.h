@@ -2,20 +2,14 @@
 // are copied as float32.
 #pragma once
 
-#include <limits>
 #include <memory>
 #include <vector>
 
 #include "codec/codec.h"
+#include "model/tower_reader.h"
 #include "model/vision_file.h"
 
 namespace gemlet::model {
-
-struct Bounds {
-  float low = -std::numeric_limits<float>::infinity(), high = std::numeric_limits<float>::infinity();
-  bool operator==(const Bounds&) const = default;
-  bool any() const { return *this != Bounds{}; }
-};
 
 // y = clamp(clamp(x, in) w^T, out)
 struct ClippedMatrix {
