@@ -320,6 +320,8 @@ def test_row_operations_equal_the_scalar_twin(isa: str, n: int) -> None:
             ("gelu_erf", (a, NONE, NONE), 0),
             ("gelu_erf", (a, b, NONE), 0),
             ("gelu_mul", (a, b, NONE), 0),
+            ("sigmoid_mul", (a, b, NONE), 0),
+            ("sigmoid_mul", (b, a, NONE), 0),
             ("rope", (a, b[: n // 2], c[: n // 2]), 0),
             ("softcap", (a, NONE, NONE), 30),
             ("scale", (a, NONE, NONE), -0.3),
@@ -351,6 +353,7 @@ def test_row_operations_are_numpys() -> None:
     np.testing.assert_allclose(run("gelu_erf", a, b), exact, rtol=1e-6, atol=1e-6)
     gelu = 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
     np.testing.assert_allclose(run("gelu_mul", a, b), gelu * w, rtol=3e-6, atol=1e-12)
+    np.testing.assert_allclose(run("sigmoid_mul", a, b), x / (1 + np.exp(-w)), rtol=1e-6)
     np.testing.assert_allclose(run("softcap", 40 * a, number=30), 30 * np.tanh(40 * x / 30), rtol=1e-5, atol=1e-5)
     cos, sin = np.cos(w[:500]), np.sin(w[:500])
     turned = np.concatenate([x[:500] * cos - x[500:] * sin, x[500:] * cos + x[:500] * sin])

@@ -23,6 +23,7 @@ void register_vision(pybind11::module_& m);
 // gemlet._core.testing: what the tests reach that users do not.
 void register_testing_codec(pybind11::module_& testing);
 void register_testing_kernels(pybind11::module_& testing);
+void register_testing_wide(pybind11::module_& testing);
 void register_testing_attention(pybind11::module_& testing);
 void register_testing_cache(pybind11::module_& testing);
 void register_testing_attention(pybind11::module_& m);

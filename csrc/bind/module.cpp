@@ -22,6 +22,7 @@ PYBIND11_MODULE(_core, m) {
   auto testing = m.def_submodule("testing", "what the tests reach and users do not");
   gemlet::bind::register_testing_codec(testing);
   gemlet::bind::register_testing_kernels(testing);
+  gemlet::bind::register_testing_wide(testing);
   gemlet::bind::register_testing_attention(testing);
   gemlet::bind::register_testing_cache(testing);
   gemlet::bind::register_testing_oracle(testing);

@@ -65,7 +65,7 @@ py::tuple quantize(const std::string& isa, const In<float>& x) {
 }
 
 // Row operations by name: rms_norm, add_rms_norm (a: x, b: w, c: the stream), layer_norm (a: x, b: w, c: b),
-// gelu_erf (a, b: bias), gelu_mul (a, b), rope (a, b: cos, c: sin),
+// gelu_erf (a, b: bias), gelu_mul and sigmoid_mul (a, b), rope (a, b: cos, c: sin),
 // softcap and scale (a) by number.
 py::array_t<float> row_operation(const std::string& isa, const std::string& name, const In<float>& a,
                                  const In<float>& b, const In<float>& c, float number) {
@@ -93,6 +93,9 @@ py::array_t<float> row_operation(const std::string& isa, const std::string& name
   } else if (name == "gelu_mul") {
     need(b, n, "up");
     k.gelu_mul(a.data(), b.data(), n, p);
+  } else if (name == "sigmoid_mul") {
+    need(b, n, "b");
+    k.sigmoid_mul(a.data(), b.data(), n, p);
   } else if (name == "rope") {
     need(b, n / 2, "cos"), need(c, n / 2, "sin");
     k.rope(a.data(), b.data(), c.data(), n, p);

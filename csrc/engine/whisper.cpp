@@ -111,8 +111,9 @@ void WhisperSpeakJob::begin() {
   const Rows<float> logits = whisper_.logits().rows(2, vocabulary);
   whisper_.decoder().run(*heard_, {{&caches_.front(), prompt_.data(), length}}, {start_, length - 1}, logits);
   if (no_speech_ >= 0)
-    silence_ = std::exp(static_cast<double>(logits.row(0)[no_speech_]) - log_sum(logits.row(0), vocabulary).log);
-  next_ = search_.step(whisper_.on().team, {logits.row(1), 1, vocabulary});
+    silence_ = std::exp(static_cast<double>(logits.row(0)[no_speech_]) -
+                        log_sum(whisper_.kernels(), logits.row(0), vocabulary).log);
+  next_ = search_.step(whisper_.on(), {logits.row(1), 1, vocabulary});
 }
 
 // One token of each text that goes on. A text's cache is that of its parent; the pages are shared until one writes.
@@ -135,7 +136,7 @@ bool WhisperSpeakJob::step() {
     const Rows<float> logits =
         whisper_.logits().rows(static_cast<int64_t>(next_.size()), whisper_.model().config().vocabulary);
     whisper_.decoder().run(*heard_, texts, wanted, logits);
-    next_ = search_.step(whisper_.on().team, logits);
+    next_ = search_.step(whisper_.on(), logits);
   });
   return next_.empty();
 }

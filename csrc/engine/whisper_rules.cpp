@@ -5,8 +5,6 @@
 #include <cmath>
 #include <limits>
 
-#include "sampling/softmax.h"
-
 namespace gemlet::engine {
 namespace {
 
@@ -29,8 +27,9 @@ void order(const WhisperRules& r, const std::vector<int32_t>& said, float* logit
 
 }  // namespace
 
-LogSum log_sum(const float* x, int64_t n) {
-  constexpr int kLanes = 16;  // neighbours that do not wait for each other
+LogSum log_sum(const kernels::Table& kernels, const float* x, int64_t n) {
+  constexpr int64_t kPiece = 4096;  // float32 sums of pieces, added in double
+  constexpr int kLanes = 16;        // neighbours that do not wait for each other
   float lanes[kLanes];
   std::fill(lanes, lanes + kLanes, kNever);
   int64_t i = 0;
@@ -39,26 +38,31 @@ LogSum log_sum(const float* x, int64_t n) {
   for (; i < n; ++i) lanes[0] = std::max(lanes[0], x[i]);
   LogSum s;
   s.most = *std::max_element(lanes, lanes + kLanes);
-  s.log = std::isfinite(s.most) ? sampling::log_sum_exp(x, static_cast<size_t>(n), static_cast<double>(s.most))
-                                : static_cast<double>(s.most);
+  s.log = static_cast<double>(s.most);
+  if (!std::isfinite(s.most)) return s;
+  double sum = 0;
+  for (int64_t p = 0; p < n; p += kPiece)
+    sum += static_cast<double>(kernels.sum_exp(x + p, std::min(kPiece, n - p), s.most));
+  s.log += std::log(sum);
   return s;
 }
 
-LogSum apply(const WhisperRules& r, const std::vector<int32_t>& said, bool begun, float* logits, int64_t vocabulary) {
+LogSum apply(const kernels::Table& kernels, const WhisperRules& r, const std::vector<int32_t>& said, bool begun,
+             float* logits, int64_t vocabulary) {
   for (const int32_t id : r.never) logits[id] = kNever;
   if (!begun)
     for (const int32_t id : r.not_first) logits[id] = kNever;
-  if (!r.timestamps) return log_sum(logits, vocabulary);
+  if (!r.timestamps) return log_sum(kernels, logits, vocabulary);
   if (r.no_timestamps >= 0) logits[r.no_timestamps] = kNever;
   if (said.empty()) {
     forbid(logits, 0, r.first_timestamp);
     if (r.latest_start >= 0) forbid(logits, r.first_timestamp + r.latest_start + 1, vocabulary);
-    return log_sum(logits, vocabulary);
+    return log_sum(kernels, logits, vocabulary);
   }
   order(r, said, logits, vocabulary);
   // All timestamps together likelier than any one text token: it is a timestamp.
-  const LogSum text = log_sum(logits, r.first_timestamp);
-  const LogSum times = log_sum(logits + r.first_timestamp, vocabulary - r.first_timestamp);
+  const LogSum text = log_sum(kernels, logits, r.first_timestamp);
+  const LogSum times = log_sum(kernels, logits + r.first_timestamp, vocabulary - r.first_timestamp);
   if (times.log > static_cast<double>(text.most)) {
     forbid(logits, 0, r.first_timestamp);
     return times;

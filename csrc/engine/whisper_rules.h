@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/api.h"
+
 namespace gemlet::engine {
 
 struct WhisperRules {
@@ -22,11 +24,11 @@ struct LogSum {
   float most = 0;
   double log = 0;
 };
-LogSum log_sum(const float* x, int64_t n);
+LogSum log_sum(const kernels::Table& kernels, const float* x, int64_t n);
 
 // said: what the text consists of so far, with the part that was given. begun: whether it has tokens of its own. Forbidden
 // ids of logits (V) become -inf. Returns the log sum of what is left.
-LogSum apply(const WhisperRules& rules, const std::vector<int32_t>& said, bool begun, float* logits,
-             int64_t vocabulary);
+LogSum apply(const kernels::Table& kernels, const WhisperRules& rules, const std::vector<int32_t>& said, bool begun,
+             float* logits, int64_t vocabulary);
 
 }  // namespace gemlet::engine

@@ -19,13 +19,13 @@ std::vector<int32_t> WhisperSearch::said(const WhisperText& text) const {
   return all;
 }
 
-const std::vector<WhisperSearch::Next>& WhisperSearch::step(const Team& team, Rows<float> logits) {
+const std::vector<WhisperSearch::Next>& WhisperSearch::step(const ops::Context& on, Rows<float> logits) {
   ++steps_;
   next_.clear();
   if (options_.beams > 1 && options_.temperature == 0)
-    choose_beam(team, logits);
+    choose_beam(on, logits);
   else
-    choose_one(logits);
+    choose_one(on, logits);
   if (next_.empty()) rank();
   return next_;
 }
@@ -36,9 +36,9 @@ void WhisperSearch::finish(const WhisperText& text, const Candidate& last) {
   if (last.token != options_.rules.end) finished_.back().tokens.push_back(last.token);
 }
 
-void WhisperSearch::choose_one(Rows<float> logits) {
+void WhisperSearch::choose_one(const ops::Context& on, Rows<float> logits) {
   WhisperText& text = alive_.front();
-  const LogSum sum = apply(options_.rules, said(text), steps_ > 1, logits.data, logits.cols);
+  const LogSum sum = apply(on.kernels, options_.rules, said(text), steps_ > 1, logits.data, logits.cols);
   int32_t token = options_.rules.end;  // where nothing is allowed
   if (std::isfinite(sum.most)) {
     token = options_.temperature > 0
@@ -84,11 +84,11 @@ void WhisperSearch::widen(const float* logits, int64_t vocabulary, int64_t row) 
   }
 }
 
-void WhisperSearch::choose_beam(const Team& team, Rows<float> logits) {
+void WhisperSearch::choose_beam(const ops::Context& on, Rows<float> logits) {
   candidates_.assign(alive_.size(), {});
-  team.run(static_cast<int64_t>(alive_.size()), [&](int64_t row, int) {
+  on.team.run(static_cast<int64_t>(alive_.size()), [&](int64_t row, int) {
     const WhisperText& text = alive_[static_cast<size_t>(row)];
-    const LogSum sum = apply(options_.rules, said(text), steps_ > 1, logits.row(row), logits.cols);
+    const LogSum sum = apply(on.kernels, options_.rules, said(text), steps_ > 1, logits.row(row), logits.cols);
     widen(logits.row(row), logits.cols, row);
     for (Candidate& c : candidates_[static_cast<size_t>(row)]) c.score += text.log_probability - sum.log;
   });
@@ -99,7 +99,7 @@ void WhisperSearch::choose_beam(const Team& team, Rows<float> logits) {
   if (all.size() > 2 * beams) all.resize(2 * beams);
   const bool last_step = steps_ == options_.most_tokens;
   const auto ends = [&](const Candidate& c) { return c.token == options_.rules.end; };
-  std::vector<Candidate> on;
+  std::vector<Candidate> kept;
   size_t spare = beams;
   for (size_t i = 0; i < std::min(beams, all.size()); ++i) {
     Candidate c = all[i];
@@ -109,13 +109,13 @@ void WhisperSearch::choose_beam(const Team& team, Rows<float> logits) {
       if (spare == all.size()) continue;
       c = all[spare++];
     }
-    on.push_back(c);
+    kept.push_back(c);
   }
   const auto wanted = static_cast<size_t>(std::max(1.0, std::round(static_cast<double>(beams) * options_.patience)));
   if (all.empty()) finish(alive_.front(), {alive_.front().log_probability, 0, options_.rules.end});
-  if (last_step || finished_.size() >= wanted || on.empty()) return;
+  if (last_step || finished_.size() >= wanted || kept.empty()) return;
   std::vector<WhisperText> grown;
-  for (const Candidate& c : on) {
+  for (const Candidate& c : kept) {
     grown.push_back({alive_[static_cast<size_t>(c.row)].tokens, c.score});
     grown.back().tokens.push_back(c.token);
     next_.push_back({c.row, c.token});

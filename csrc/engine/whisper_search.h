@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/parallel.h"
 #include "core/tensor.h"
 #include "engine/whisper_rules.h"
+#include "ops/ops.h"
 #include "sampling/sampler.h"
 
 namespace gemlet::engine {
@@ -37,7 +37,7 @@ class WhisperSearch {
     int32_t token;
   };
   // logits (texts alive, V), which it overwrites; at first one row. Returns the texts that go on; none: it is done.
-  const std::vector<Next>& step(const Team& team, Rows<float> logits);
+  const std::vector<Next>& step(const ops::Context& on, Rows<float> logits);
   // The best text, after it is done.
   const WhisperText& best() const { return finished_.front(); }
 
@@ -47,8 +47,8 @@ class WhisperSearch {
     int64_t row;
     int32_t token;
   };
-  void choose_one(Rows<float> logits);
-  void choose_beam(const Team& team, Rows<float> logits);
+  void choose_one(const ops::Context& on, Rows<float> logits);
+  void choose_beam(const ops::Context& on, Rows<float> logits);
   void widen(const float* logits, int64_t vocabulary, int64_t row);
   int32_t draw(const float* logits, int64_t vocabulary, const LogSum& sum);
   void finish(const WhisperText& text, const Candidate& last);

@@ -122,6 +122,8 @@ struct Table {
   void (*gelu_erf)(const float* bias, int64_t n, float* x);
   // y = gelu_tanh(gate) * up
   void (*gelu_mul)(const float* gate, const float* up, int64_t n, float* y);
+  // y = a / (1 + exp(-b)): SiLU where b is a. In place is allowed.
+  void (*sigmoid_mul)(const float* a, const float* b, int64_t n, float* y);
   // Half-split rotary embedding of one head: pairs (d, d + C/2), cos and sin (C/2).
   void (*rope)(const float* x, const float* cos, const float* sin, int64_t channels, float* y);
   void (*scale)(float factor, int64_t n, float* x);

@@ -3,19 +3,20 @@
 // strips; between two pieces a layer keeps the keys, values and convolution inputs that later tokens see. Letters: T tokens,
 // d width, H heads, C channels a head, W tokens a token sees.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <utility>
 #include <vector>
 
 #include "core/error.h"
-#include "model/audio_activations.h"
 #include "model/audio_subsample.h"
 #include "model/audio_tower.h"
+#include "ops/wide.h"
 
 namespace gemlet::model {
 namespace {
 
-constexpr int64_t kStrip = 256;  // rows that go through a layer together
+constexpr int64_t kStrip = 832;  // rows that go through a layer together: more than 33 seconds
 constexpr int64_t kRowsPerTask = 8;
 
 // NaN stays NaN.
@@ -74,8 +75,8 @@ class EncoderPass final : public AudioPass {
   void convolve(const AudioLayer& l, LayerMemory& m, Rows<float> x);
   void leave();
   using Products = std::vector<std::pair<const ClippedWeight*, Rows<float>>>;
-  void multiply(Rows<float> x, const Products& products, bool fine);
-  void linear(Rows<float> x, const std::vector<ops::Product>& products, bool fine);
+  void multiply(Rows<float> x, const Products& products);
+  void linear(Rows<const float> x, const std::vector<ops::Product>& products);
   void norm(Rows<const float> x, const float* weight, float eps, Rows<float> y) const;
   void add_normed(Rows<float> h, const Clip& out, const float* weight, Rows<float> x) const;
 
@@ -88,8 +89,10 @@ class EncoderPass final : public AudioPass {
   int64_t waiting_ = 0, layer_ = -1;
   Buffer<float> x_memory_, tokens_memory_;
   Rows<float> x_, tokens_;
-  Buffer<float> flat_, h_, wide_, q_, keys_, values_, clipped_, rest_, more_;
+  Buffer<float> flat_, h_, wide_, q_, keys_, values_, clipped_;
   ops::Quantised quantised_;
+  ops::WideInput input_;
+  std::array<ops::WideMatrix, 3> packed_;
 };
 
 constexpr float kNormEps = 1e-6F;  // of the norms that the configuration's does not reach
@@ -119,7 +122,7 @@ void EncoderPass::enter() {
     const int64_t count = std::min(kStrip, x_.rows - at);
     const Rows<float> flat = flat_.rows(count, w_.input.cols);
     subsample_.next(flat);
-    linear(flat, {{&w_.input, {x_.row(at), count, c_.width}}}, true);
+    linear(flat, {{&w_.input, {x_.row(at), count, c_.width}}});
   }
 }
 
@@ -137,7 +140,7 @@ void EncoderPass::place(const AudioLayer& l, LayerMemory& m) {
     }
   }
   m.relative.resize(static_cast<size_t>(c_.window * c_.width));
-  linear(waves, {{&l.relative, {m.relative.data(), c_.window, c_.width}}}, true);
+  linear(waves, {{&l.relative, {m.relative.data(), c_.window, c_.width}}});
 }
 
 void EncoderPass::strip(const AudioLayer& l, LayerMemory& m, Rows<float> x) {
@@ -165,48 +168,36 @@ void EncoderPass::add_normed(Rows<float> h, const Clip& out, const float* weight
   });
 }
 
-// Where activations are rounded to 8 bits, fine products take what that leaves of them in a second pass, as exact as if they
-// had 15. What goes into the stream at full weight is fine; the feed-forwards, two thirds of the work, count half and are not.
-// x may be overwritten.
-void EncoderPass::linear(Rows<float> x, const std::vector<ops::Product>& products, bool fine) {
-  const codec::Type type = products.front().w->type;
-  const bool floats = type == codec::Type::F32 || type == codec::Type::F16 || type == codec::Type::BF16;
-  if (!fine || floats || on_.float_compute) return ops::linear(on_, x, products, quantised_);
-  const Rows<float> rest = rest_.rows(x.rows, x.cols);
-  const kernels::QuantRows q = quantised_.fill(on_, x);
-  by_row(x.rows, [&](int64_t t) {
-    const int8_t* bytes = q.q + t * q.blocks * kernels::kBlock;
-    const float* scale = q.d + t * q.blocks;
-    for (int64_t i = 0; i < x.cols; ++i) {
-      const float rounded = scale[i / kernels::kBlock] * static_cast<float>(bytes[i]);
-      rest.row(t)[i] = x.row(t)[i] - rounded;
-      x.row(t)[i] = rounded;
-    }
-  });
-  ops::linear(on_, x, products, quantised_);
+// Weights are packed when they are met: a whole layer would need as much room again as the file has.
+void EncoderPass::linear(Rows<const float> x, const std::vector<ops::Product>& products) {
+  std::vector<ops::WideProduct> wide;
   for (const ops::Product& p : products) {
-    const Rows<float> more = more_.rows(p.y.rows, p.y.cols);
-    ops::linear(on_, rest, {{p.w, more}}, quantised_);
-    by_row(p.y.rows, [&](int64_t t) {
-      for (int64_t i = 0; i < p.y.cols; ++i) p.y.row(t)[i] += more.row(t)[i];
-    });
+    if (!ops::is_wide(on_, p.w->type)) {
+      ops::linear(on_, x, {p}, quantised_);
+      continue;
+    }
+    if (wide.size() == packed_.size()) throw BadArgument("linear: too many products at once");
+    ops::WideMatrix& packed = packed_[wide.size()];
+    packed.pack(on_, *p.w);
+    wide.push_back({&packed, p.y});
   }
+  ops::linear(on_, x, wide, input_);
 }
 
 // Each product's inputs are clamped to its own bounds; x may be overwritten. Outputs are clamped by who reads them.
-void EncoderPass::multiply(Rows<float> x, const Products& products, bool fine) {
+void EncoderPass::multiply(Rows<float> x, const Products& products) {
   const Clip& bounds = products.front().first->in;
   const auto alike = [&](const auto& p) { return p.first->in == bounds; };
   if (std::all_of(products.begin(), products.end(), alike)) {
     if (bounds.any()) by_row(x.rows, [&](int64_t t) { clamp(bounds, x.cols, x.row(t)); });
     std::vector<ops::Product> all;
     for (const auto& [m, y] : products) all.push_back({&m->w, y});
-    return linear(x, all, fine);
+    return linear(x, all);
   }
   const Rows<float> own = clipped_.rows(x.rows, x.cols);
   for (const auto& [m, y] : products) {
     by_row(x.rows, [&, in = m->in](int64_t t) { clamp(in, x.cols, x.row(t), own.row(t)); });
-    linear(own, {{&m->w, y}}, fine);
+    linear(own, {{&m->w, y}});
   }
 }
 
@@ -214,12 +205,12 @@ void EncoderPass::multiply(Rows<float> x, const Products& products, bool fine) {
 void EncoderPass::feed_forward(const AudioFeedForward& f, Rows<float> x) {
   const Rows<float> h = h_.rows(x.rows, c_.width), wide = wide_.rows(x.rows, c_.ffn);
   norm(x, f.norm, kNormEps, h);
-  multiply(h, {{&f.up, wide}}, false);
+  multiply(h, {{&f.up, wide}});
   by_row(x.rows, [&](int64_t t) {
     clamp(f.up.out, c_.ffn, wide.row(t));
-    silu(wide.row(t), c_.ffn);
+    on_.kernels.sigmoid_mul(wide.row(t), wide.row(t), c_.ffn, wide.row(t));
   });
-  multiply(wide, {{&f.down, h}}, false);
+  multiply(wide, {{&f.down, h}});
   add_normed(h, f.down.out, f.post_norm, x);
 }
 
@@ -231,7 +222,7 @@ void EncoderPass::attend(const AudioLayer& l, LayerMemory& m, Rows<float> x) {
   std::copy(m.keys.begin(), m.keys.end(), keys.data);
   std::copy(m.values.begin(), m.values.end(), values.data);
   norm(x, l.attn_norm, kNormEps, h);
-  multiply(h, {{&l.q, q}, {&l.k, {keys.row(past), x.rows, d}}, {&l.v, {values.row(past), x.rows, d}}}, true);
+  multiply(h, {{&l.q, q}, {&l.k, {keys.row(past), x.rows, d}}, {&l.v, {values.row(past), x.rows, d}}});
   by_row(x.rows, [&](int64_t t) {
     clamp(l.q.out, d, q.row(t)), clamp(l.k.out, d, keys.row(past + t)), clamp(l.v.out, d, values.row(past + t));
     on_.kernels.scale(kKeyScale, d, keys.row(past + t));
@@ -242,7 +233,7 @@ void EncoderPass::attend(const AudioLayer& l, LayerMemory& m, Rows<float> x) {
   const int64_t kept = std::min(c_.window - 1, past + x.rows), from = past + x.rows - kept;
   m.keys.assign(keys.row(from), keys.row(from) + kept * d);
   m.values.assign(values.row(from), values.row(from) + kept * d);
-  multiply(h, {{&l.o, q}}, true);
+  multiply(h, {{&l.o, q}});
   add_normed(q, l.o.out, l.attn_post_norm, x);
 }
 
@@ -276,11 +267,11 @@ void EncoderPass::convolve(const AudioLayer& l, LayerMemory& m, Rows<float> x) {
   const int64_t d = c_.width, past = c_.taps - 1;
   const Rows<float> h = h_.rows(x.rows, d), pair = wide_.rows(x.rows, 2 * d), in = keys_.rows(past + x.rows, d);
   ops::norm(on_, x, l.conv_norm, c_.eps, h);
-  multiply(h, {{&l.conv_in, pair}}, true);
+  multiply(h, {{&l.conv_in, pair}});
   std::copy(m.inputs.begin(), m.inputs.end(), in.data);
   by_row(x.rows, [&](int64_t t) {
     clamp(l.conv_in.out, 2 * d, pair.row(t));
-    gated(pair.row(t), pair.row(t) + d, d, in.row(past + t));
+    on_.kernels.sigmoid_mul(pair.row(t), pair.row(t) + d, d, in.row(past + t));
   });
   by_row(x.rows, [&](int64_t t) {
     float* y = h.row(t);
@@ -291,11 +282,11 @@ void EncoderPass::convolve(const AudioLayer& l, LayerMemory& m, Rows<float> x) {
     }
     clamp(limit(), d, y);
     on_.kernels.rms_norm(y, l.conv_mid_norm, c_.eps, d, y);
-    silu(y, d);
+    on_.kernels.sigmoid_mul(y, y, d, y);
   });
   std::copy(in.row(x.rows), in.row(x.rows) + past * d, m.inputs.begin());
   const Rows<float> y = q_.rows(x.rows, d);
-  multiply(h, {{&l.conv_out, y}}, true);
+  multiply(h, {{&l.conv_out, y}});
   by_row(x.rows, [&](int64_t t) {
     clamp(l.conv_out.out, d, y.row(t));
     for (int64_t i = 0; i < d; ++i) x.row(t)[i] += y.row(t)[i];
@@ -308,12 +299,12 @@ void EncoderPass::leave() {
   for (int64_t at = 0; at < x_.rows; at += kStrip) {
     const int64_t count = std::min(kStrip, x_.rows - at);
     const Rows<float> y = wide_.rows(count, c_.middle);
-    linear({x_.row(at), count, c_.width}, {{&w_.output, y}}, true);
+    linear({x_.row(at), count, c_.width}, {{&w_.output, y}});
     by_row(count, [&](int64_t t) {
       for (int64_t i = 0; i < c_.middle; ++i) y.row(t)[i] += w_.output_bias[i];
       on_.kernels.rms_norm(y.row(t), nullptr, c_.eps, c_.middle, y.row(t));
     });
-    linear(y, {{&w_.projection, {tokens_.row(at), count, c_.out}}}, true);
+    linear(y, {{&w_.projection, {tokens_.row(at), count, c_.out}}});
   }
 }
 

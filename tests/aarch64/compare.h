@@ -91,5 +91,6 @@ class Random {
 void check_products(Report& report, const Sets& sets);
 void check_rows(Report& report, const Sets& sets);
 void check_attention(Report& report, const Sets& sets);
+void check_wide(Report& report, const Sets& sets);
 
 }  // namespace gemlet::checks

@@ -36,6 +36,7 @@ int run(const std::vector<std::string>& expected) {
   checks::check_rows(report, sets);
   checks::check_products(report, sets);
   checks::check_attention(report, sets);
+  checks::check_wide(report, sets);
   std::string names;
   for (const std::string& name : expected) names += " " + name;
   std::printf("%s: %lld results over%s\n", report.failed() ? "DIFFERENT" : "the same bits",

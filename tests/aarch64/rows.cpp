@@ -76,6 +76,10 @@ std::vector<std::pair<const char*, Floats>> run_all(const Table& k, const RowInp
   out.emplace_back("add_rms_norm", y);
   k.gelu_mul(in.a.data(), in.b.data(), n, y.data());
   out.emplace_back("gelu_mul", y);
+  k.sigmoid_mul(in.a.data(), in.b.data(), n, y.data());
+  out.emplace_back("sigmoid_mul", y);
+  k.sigmoid_mul(in.b.data(), in.a.data(), n, y.data());
+  out.emplace_back("sigmoid_mul of what is no number", y);
   y = in.a;
   k.softcap(30, n, y.data());
   out.emplace_back("softcap", y);

@@ -80,6 +80,10 @@ void gelu_mul(const float* gate, const float* up, int64_t n, float* y) {
   }
 }
 
+void sigmoid_mul(const float* a, const float* b, int64_t n, float* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = std::isnan(b[i]) ? b[i] : a[i] / (1.0F + exp_fixed(0.0F - b[i]));
+}
+
 void rope(const float* x, const float* cos, const float* sin, int64_t channels, float* y) {
   const int64_t half = channels / 2;
   for (int64_t d = 0; d < half; ++d) {
@@ -139,6 +143,7 @@ void add_rows(Table& table) {
   table.layer_norm = layer_norm;
   table.gelu_erf = gelu_erf;
   table.gelu_mul = gelu_mul;
+  table.sigmoid_mul = sigmoid_mul;
   table.rope = rope;
   table.scale = scale;
   table.softcap = softcap;

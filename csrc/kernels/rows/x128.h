@@ -128,6 +128,11 @@ inline float32x4_t gelu_mul4(float32x4_t g, float32x4_t up) {
   return vmulq_f32(vdivq_f32(g, vaddq_f32(vdupq_n_f32(1.0F), e)), up);
 }
 
+inline float32x4_t sigmoid_mul4(float32x4_t a, float32x4_t b) {
+  const float32x4_t e = exp4(vsubq_f32(vdupq_n_f32(0), b));
+  return vbslq_f32(vceqq_f32(b, b), vdivq_f32(a, vaddq_f32(vdupq_n_f32(1.0F), e)), b);  // NaN stays
+}
+
 inline float32x4_t gelu_erf4(float32x4_t v) {
   const float32x4_t one = vdupq_n_f32(1.0F), a = vmulq_n_f32(vabsq_f32(v), 0.707106781F);
   const float32x4_t t = vdivq_f32(one, vfmaq_f32(one, a, vdupq_n_f32(0.3275911F)));
@@ -161,6 +166,12 @@ inline void gelu_mul(const float* gate, const float* up, int64_t n, float* y) {
   int64_t i = 0;
   for (; i + 4 <= n; i += 4) vst1q_f32(y + i, gelu_mul4(vld1q_f32(gate + i), vld1q_f32(up + i)));
   if (i < n) store_some(gelu_mul4(load_some(gate + i, n - i), load_some(up + i, n - i)), y + i, n - i);
+}
+
+inline void sigmoid_mul(const float* a, const float* b, int64_t n, float* y) {
+  int64_t i = 0;
+  for (; i + 4 <= n; i += 4) vst1q_f32(y + i, sigmoid_mul4(vld1q_f32(a + i), vld1q_f32(b + i)));
+  if (i < n) store_some(sigmoid_mul4(load_some(a + i, n - i), load_some(b + i, n - i)), y + i, n - i);
 }
 
 inline void gelu_erf(const float* bias, int64_t n, float* x) {
@@ -260,6 +271,7 @@ inline void add_all(Table& table) {
   table.layer_norm = layer_norm;
   table.gelu_erf = gelu_erf;
   table.gelu_mul = gelu_mul;
+  table.sigmoid_mul = sigmoid_mul;
   table.rope = rope;
   table.scale = scale;
   table.softcap = softcap;

@@ -130,6 +130,12 @@ inline __m256 gelu_mul8(__m256 g, __m256 up) {
   return _mm256_mul_ps(_mm256_div_ps(g, _mm256_add_ps(_mm256_set1_ps(1.0F), e)), up);
 }
 
+inline __m256 sigmoid_mul8(__m256 a, __m256 b) {
+  const __m256 e = exp8(_mm256_sub_ps(_mm256_setzero_ps(), b));
+  const __m256 y = _mm256_div_ps(a, _mm256_add_ps(_mm256_set1_ps(1.0F), e));
+  return _mm256_blendv_ps(y, b, _mm256_cmp_ps(b, b, _CMP_UNORD_Q));  // exp8 drops NaN
+}
+
 inline __m256 gelu_erf8(__m256 v) {
   const __m256 sign = _mm256_set1_ps(-0.0F), one = _mm256_set1_ps(1.0F);
   const __m256 a = _mm256_mul_ps(_mm256_andnot_ps(sign, v), _mm256_set1_ps(0.707106781F));
@@ -173,6 +179,17 @@ inline void gelu_mul(const float* gate, const float* up, int64_t n, float* y) {
   std::memcpy(u, up + i, static_cast<size_t>(n - i) * sizeof(float));
   _mm256_storeu_ps(g, gelu_mul8(_mm256_loadu_ps(g), _mm256_loadu_ps(u)));
   std::memcpy(y + i, g, static_cast<size_t>(n - i) * sizeof(float));
+}
+
+inline void sigmoid_mul(const float* a, const float* b, int64_t n, float* y) {
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) _mm256_storeu_ps(y + i, sigmoid_mul8(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i)));
+  if (i == n) return;
+  float u[8] = {}, v[8] = {};
+  std::memcpy(u, a + i, static_cast<size_t>(n - i) * sizeof(float));
+  std::memcpy(v, b + i, static_cast<size_t>(n - i) * sizeof(float));
+  _mm256_storeu_ps(u, sigmoid_mul8(_mm256_loadu_ps(u), _mm256_loadu_ps(v)));
+  std::memcpy(y + i, u, static_cast<size_t>(n - i) * sizeof(float));
 }
 
 inline void softcap(float cap, int64_t n, float* x) {
@@ -242,6 +259,7 @@ inline void add_all(Table& table) {
   table.layer_norm = layer_norm;
   table.gelu_erf = gelu_erf;
   table.gelu_mul = gelu_mul;
+  table.sigmoid_mul = sigmoid_mul;
   table.rope = rope;
   table.scale = scale;
   table.softcap = softcap;

@@ -39,6 +39,9 @@ __all__: list[str] = [
     "tokenizer_build_seconds",
     "tokenizer_from_arrays",
     "uniform",
+    "weigh",
+    "wide_attention",
+    "wide_linear",
     "whisper_mel",
     "widen",
 ]
@@ -242,6 +245,24 @@ def tokenizer_from_arrays(
 def uniform(
     arg0: typing.SupportsInt | typing.SupportsIndex, arg1: typing.SupportsInt | typing.SupportsIndex
 ) -> float: ...
+def weigh(isa: str, scores: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]) -> tuple[typing.Any, ...]: ...
+def wide_attention(
+    isa: str,
+    q: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    k: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    v: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    heads: typing.SupportsInt | typing.SupportsIndex,
+    scale: typing.SupportsFloat | typing.SupportsIndex,
+    limit: typing.SupportsFloat | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex = 1,
+) -> numpy.typing.NDArray[numpy.float32]: ...
+def wide_linear(
+    isa: str,
+    w: typing.Annotated[numpy.typing.ArrayLike, numpy.uint8],
+    type: str,
+    x: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    threads: typing.SupportsInt | typing.SupportsIndex = 1,
+) -> numpy.typing.NDArray[numpy.float32]: ...
 def whisper_mel(
     samples: typing.Annotated[numpy.typing.ArrayLike, numpy.float32], bands: typing.SupportsInt | typing.SupportsIndex
 ) -> numpy.typing.NDArray[numpy.float32]: ...
