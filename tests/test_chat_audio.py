@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import gemlet
 import sounds
 from chat_cases import TEMPLATE
 from chat_model import write_model
+from gemlet import _core
 from gemlet.errors import MediaError
 
 pytest.importorskip("gguf")
@@ -58,3 +60,33 @@ def test_a_part_of_a_sound(model: gemlet.Model) -> None:
 def test_what_cannot_be_cut_is_named(model: gemlet.Model, options: dict[str, object], message: str) -> None:
     with pytest.raises(MediaError, match=message):
         model.generate(gemlet.Prompt([gemlet.Audio(SOUND, **options)]), max_tokens=1)
+
+
+def outcome(call: Callable[[], int]) -> int | str:
+    try:
+        return call()
+    except MediaError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("name", ["e2b", "12b"])
+def test_counting_encodes_nothing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of lengths on either side of whole frames and whole tokens."""
+    with gemlet.load(audio_models.write_gguf(tmp_path / "m", name)) as model:
+        for samples in (1, 160, 161, 320, 640, 641, 800, 801, 1281, 15_999, 16_000, 16_161):
+            sound = (SOUND[0][:samples], 16000)
+            part = gemlet.Audio(sound)
+            heard = outcome(lambda sound=sound: len(model.encode_audio(sound)))
+            with monkeypatch.context() as patch:
+                patch.setattr(_core, "Ear", None)
+                assert outcome(lambda part=part: len(model._senses.sizes(part, "audio").frames[0].rows)) == heard
+        part = gemlet.Audio(SOUND, start=0.5, end=1.25)
+        assert len(model._senses.sizes(part, "audio").frames[0].rows) == len(model._senses.tokens(part, "audio"))
+
+
+def test_a_conversation_is_counted_without_hearing(model: gemlet.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    model.forget()
+    with monkeypatch.context() as patch:
+        patch.setattr(_core, "Ear", None)
+        counted = model.count_tokens("What is said?", audio=SOUND)
+    assert model.chat("What is said?", audio=SOUND, max_tokens=1).usage.prompt_tokens == counted

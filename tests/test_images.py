@@ -14,7 +14,7 @@ import pytest
 
 import pictures
 from gemlet import MediaError
-from gemlet.media.images import load_image
+from gemlet.media.images import image_size, load_image
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -68,6 +68,24 @@ def test_cameras_say_which_way_is_up(orientation: int, turn: Any) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     assert np.array_equal(load_image(encoded(PIXELS, exif=exif.tobytes())).pixels, turn(PIXELS))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", [1, 3, 5, 6, 8])
+def test_the_head_tells_the_size(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    source = encoded(PIXELS, kind, exif=exif)
+    assert image_size(source) == load_image(source).pixels.shape[:2]
+
+
+def test_sizes_of_other_sources(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(PIXELS))
+    for source in (tmp_path / "a.png", PIXELS, PIXELS[:, :, 0], Image.fromarray(PIXELS)):
+        assert image_size(source) == (9, 14)
+    for source in (bomb(20_000, 20_000), b"", b"hello", "https://example.org/a.png", np.zeros((5, 0, 3), np.uint8)):
+        with pytest.raises(MediaError, match="image: "):
+            image_size(source)
 
 
 def test_transparency_shows_white() -> None:

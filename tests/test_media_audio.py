@@ -115,6 +115,8 @@ def test_what_was_done_is_told() -> None:
     (b"no sound at all", "no sound that can be read"),
     ("/no/such/file.wav", "there is no file"),
     ("https://example.org/a.wav", "nothing is fetched"),
+    ("file:///etc/hostname", "nothing is fetched"),
+    (b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:2.0,\nother.wav\n#EXT-X-ENDLIST\n", "no sound that can be read"),
     (np.zeros(100, np.float32), r"expected a path, bytes, \(samples, rate\)"),
     ((np.zeros(0, np.float32), 16000), r"got shape \(0,\)"),
     ((np.zeros((3, 3, 3), np.float32), 16000), r"got shape \(3, 3, 3\)"),

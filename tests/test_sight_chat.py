@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -123,6 +124,49 @@ def test_frames_stand_behind_their_times(model, seen):
     assert text.count("00:00 <|image><|video|>") == 3  # 24 a second
     assert answer.usage.image_tokens == text.count("<|video|>")
     assert answer.warnings[0].startswith("video: 3 frames from 00:00 to 00:00, ")
+
+
+def test_counting_encodes_nothing(model, monkeypatch, tmp_path):
+    """And counts what a chat then reads."""
+    monkeypatch.setattr(_core, "see", None)
+    monkeypatch.setattr(_core, "Ear", None)
+    model.forget()
+    (tmp_path / "a.png").write_bytes(png(picture(8)))
+    turned = PILLOW.fromarray(picture(9))
+    turned.getexif()[0x0112] = 6
+    cases: list[dict[str, Any]] = [
+        {"images": [tmp_path / "a.png", png(picture(7, 48, 300))], "image_tokens": 70},
+        {"images": [turned], "image_tokens": "auto"},
+        {"video": [picture(i) for i in range(9)]},
+        {"images": [gemlet.SoftTokens(np.zeros((5, 16)))]},
+    ]
+    counted = [model.count_tokens("an and", **given) for given in cases]
+    written = [model.apply_chat_template("an and", **given) for given in cases]
+    assert [len(ids) for ids in written] == counted
+    monkeypatch.undo()
+    for given, count, ids in zip(cases, counted, written, strict=True):
+        assert model.chat("an and", **given, **OPTIONS).usage.prompt_tokens == count
+        assert np.array_equal(model.apply_chat_template("an and", **given), ids)
+    with pytest.raises(gemlet.MediaError, match=r"^images\[1\]: "):
+        model.count_tokens("an", images=[picture(1), png(picture(1))[:30]])
+
+
+def test_counting_what_is_known_reads_no_picture(model, monkeypatch):
+    model.chat("an", video=[picture(i) for i in range(3)], **OPTIONS)
+    monkeypatch.setattr("gemlet.media.video.sample", None)
+    assert model.count_tokens("an", video=[picture(i) for i in range(3)]) > 150
+
+
+def test_ten_thousand_frames_are_refused_before_one_is_encoded(model, seen):
+    still = picture(1)
+    with pytest.raises(
+        gemlet.MediaError, match=r"^video: 10000 frames of 60 tokens, and the context has 2048; take fewer"
+    ):
+        model.chat("an", video=gemlet.Video(np.broadcast_to(still, (10_000, *still.shape)), frames=10_000))
+    endless = gemlet.Video(itertools.repeat(still), image_tokens=560)  # nobody knows how many
+    with pytest.raises(gemlet.MediaError, match=r"^video\[1\]: 4 frames of 5\d\d tokens"):
+        model.chat("an", video=[gemlet.Video([still]), endless])
+    assert seen == [1]
 
 
 def test_a_broken_picture_is_named(model):

@@ -16,7 +16,7 @@ import gemlet
 import pictures
 import vision_models
 from gemlet import MediaError
-from gemlet.media.video import sample
+from gemlet.media.video import count, sample
 
 av = pytest.importorskip("av")
 
@@ -46,11 +46,11 @@ def numbers(frames: Any) -> list[int]:
 FILM = film(numbered(100))
 
 
-@pytest.mark.parametrize("count", [1, 7, 32, 99])
-def test_frames_are_those_of_the_reference(count: int) -> None:
-    made = list(sample(FILM, frames=count))
-    wanted = [k * 100 // count for k in range(count)]
-    assert len(made) == count
+@pytest.mark.parametrize("frames", [1, 7, 32, 99])
+def test_frames_are_those_of_the_reference(frames: int) -> None:
+    made = list(sample(FILM, frames=frames))
+    wanted = [k * 100 // frames for k in range(frames)]
+    assert len(made) == frames
     assert max(abs(a - b) for a, b in zip(numbers(made), wanted, strict=True)) <= 1  # levels, after a lossy codec
     assert [frame.seconds for frame in made] == pytest.approx([i / 10 for i in wanted])
     assert made[-1].stamp == f"00:{wanted[-1] // 10:02d}"
@@ -85,7 +85,11 @@ def test_a_film_from_a_path_and_from_pictures(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("source", "words"), [
+    (b"", "no film that can be read"),
     (b"not a film", "no film that can be read"),
+    ("file:///etc/hostname", "nothing is fetched"),
+    (["https://example.org/a.png"], "nothing is fetched"),
+    ([np.zeros((0, 4, 3), np.uint8)], "no pixels"),
     (FILM[:200], "damaged|no film that can be read"),
     ("https://example.org/a.mp4", "nothing is fetched"),
     ("/nowhere/a.mp4", "there is no file"),
@@ -104,8 +108,49 @@ def test_a_film_cut_off_gives_what_is_there_or_an_error() -> None:
     for end in range(300, len(whole), len(whole) // 12):
         with contextlib.suppress(MediaError):
             said.append(len(list(sample(whole[:end]))))
-    assert all(count >= 1 for count in said)
+    assert min(said) >= 1
     assert max(said) > 8
+
+
+def test_an_empty_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "film.mp4").write_bytes(b"")
+    with pytest.raises(MediaError, match=r"video\[1\]: the file .* is empty"):
+        list(sample(tmp_path / "film.mp4", where="video[1]"))
+
+
+PLAYLISTS = {
+    "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:2.0,\n{}\n#EXT-X-ENDLIST\n",
+    "concat": "ffconcat version 1.0\nfile {}\n",
+    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n{}",
+}
+
+
+@pytest.mark.parametrize("kind", PLAYLISTS)
+@pytest.mark.parametrize("target", ["{}", "{}/other.ts", "http://127.0.0.1:9/other.ts"])
+def test_no_file_opens_another(kind: str, target: str, tmp_path: Path) -> None:
+    (tmp_path / "other.ts").write_bytes(film(numbered(20), kind="mpegts", codec="mpeg2video"))
+    assert len(list(sample(tmp_path / "other.ts", frames=3))) == 3
+    target = "other.ts" if target == "{}" else target.format(tmp_path)
+    text = PLAYLISTS[kind].format(target).encode()
+    for source in (text, *(tmp_path / name for name in ("list.m3u8", "list.ffconcat", "list.mp4"))):
+        if isinstance(source, Path):
+            source.write_bytes(text)
+        with pytest.raises(MediaError, match="no film that can be read"):
+            list(sample(source))
+
+
+def test_films_have_the_limits_of_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEMLET_MAX_PIXELS", "3071")
+    with pytest.raises(MediaError, match="video: 64 x 48 pixels are more than the limit of 3071"):
+        list(sample(FILM))
+
+
+def test_so_many_frames_are_a_mistake() -> None:
+    assert count(FILM) == 32
+    assert count(FILM, fps=2) == 20
+    assert count(iter(numbered(3))) is None
+    with pytest.raises(MediaError, match=r"video: \d+ frames at fps=1000, and 100000 are the most"):
+        count(film(itertools.repeat(numbered(1, (16, 16))[0], 101), rate=1), fps=1000)
 
 
 @pytest.mark.parametrize("options", [{"fps": 0}, {"fps": 2000}, {"frames": 0}, {"frames": True}, {"frames": 10**6}])

@@ -40,7 +40,7 @@ def test_padding_as_the_processor_does_changes_nothing() -> None:
 
 
 @pytest.mark.slow
-def test_eight_bits_cost_at_most_a_hundredth_at_real_size(tmp_path: Path) -> None:
+def test_rounding_costs_a_few_thousandths_at_real_size(tmp_path: Path) -> None:
     """E2B's width, heads and layers, random weights in bfloat16, at 70 tokens."""
     benchmark = load_tool.script(Path(__file__).resolve().parents[1] / "benchmarks" / "vision.py")
     maker, v, made = benchmark.tower()
@@ -48,4 +48,4 @@ def test_eight_bits_cost_at_most_a_hundredth_at_real_size(tmp_path: Path) -> Non
     resized = testing.resize(picture, *testing.target_size(750, 1000, 70), 2)
     wanted = maker.transformers_part(v, made)(resized)
     with gemlet.load(vision_models.write_variant(tmp_path / "m", maker, v, made, "BF16"), threads=2) as model:
-        assert benchmark.distance(model.encode_image(resized, image_tokens=70), wanted) <= 0.01
+        assert benchmark.distance(model.encode_image(resized, image_tokens=70), wanted) <= 0.003

@@ -1,9 +1,10 @@
-"""Products and attention in 16 bits, for the towers: against numpy, and every instruction set against the scalar one."""
+"""Products and attention in 16 bits, for the towers: against numpy, and every set against the scalar one."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from gemlet import _core
 from gemlet._core import testing
 

@@ -28,6 +28,13 @@ py::object hearing(const Engine& e) {
   return d;
 }
 
+// Soft tokens of so many samples.
+int64_t heard_tokens(const Engine& e, int64_t samples) {
+  if (e.audio() == nullptr) throw BadArgument("sound: this model has no part that hears");
+  const model::AudioConfig& c = e.audio()->config();
+  return c.encoder ? (media::mel_frames(samples) + 3) / 4 : (samples + c.frame - 1) / c.frame;
+}
+
 // One sound in pieces. Holds its engine.
 struct Ear {
   std::shared_ptr<Engine> engine;
@@ -56,6 +63,7 @@ py::array_t<float> feed(const Ear& ear, const In<float>& samples, bool last) {
 
 void register_hearing(py::module_& m) {
   m.def("hearing", &hearing, py::arg("model"));
+  m.def("heard_tokens", &heard_tokens, py::arg("model"), py::arg("samples"));
   py::class_<Ear>(m, "Ear")
       .def(py::init(&new_ear), py::arg("model"), py::arg("together") = 1)
       .def("feed", &feed, py::arg("samples"), py::arg("last") = false);

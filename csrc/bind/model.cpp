@@ -77,6 +77,10 @@ py::dict info(const Engine& e) {
   d["suppress_ids"] = c.suppress, d["file_type"] = e.decoder().file().file_type();
   d["format"] = e.decoder().file().format(), d["chat_template"] = e.decoder().file().chat_template();
   d["generation"] = generation(e.defaults());
+  std::vector<size_t> global_layers;  // that see all tokens before them
+  for (size_t i = 0; i < c.layers.size(); ++i)
+    if (!c.layers[i].sliding) global_layers.push_back(i);
+  d["global_layers"] = global_layers;
   return d;
 }
 
@@ -161,6 +165,17 @@ py::array_t<float> attention(const std::shared_ptr<Engine>& e, const py::object&
   return y;
 }
 
+// (positions, end - begin) mean weights of keys [begin, end).
+py::array_t<float> attention_map(const std::shared_ptr<Engine>& e, const py::object& ids, std::vector<int64_t> layers,
+                                 std::vector<int64_t> heads, std::vector<int64_t> positions, int64_t begin,
+                                 int64_t end) {
+  model::Prompt prompt = prompt_from(ids, e->decoder().config());
+  py::array_t<float> y = out<float>({static_cast<int64_t>(positions.size()), std::max<int64_t>(0, end - begin)});
+  run(e, std::make_shared<engine::AttentionMapJob>(*e, std::move(prompt), std::move(layers), std::move(heads),
+                                                   std::move(positions), model::Block{begin, end}, y.mutable_data()));
+  return y;
+}
+
 // Of prefill and decode: steps, tokens, and (operation, calls, seconds, bytes, operations) of what ran.
 py::dict profile(const std::shared_ptr<Engine>& e, bool on) {
   const auto job = std::make_shared<engine::ProfileJob>(*e, on);
@@ -205,6 +220,8 @@ void register_model(py::module_& m) {
       .def("score", &score, py::arg("ids"), py::arg("first") = 1)
       .def("routing", &routing, py::arg("ids"))
       .def("attention", &attention, py::arg("ids"), py::arg("layers"), py::arg("heads"), py::arg("positions"))
+      .def("attention_map", &attention_map, py::arg("ids"), py::arg("layers"), py::arg("heads"), py::arg("positions"),
+           py::arg("begin"), py::arg("end"))
       .def("generate", &generate, py::arg("ids"), py::arg("options"), py::arg("constraint") = py::none(),
            py::arg("session") = py::none())
       .def("profile", &profile, py::arg("on"))

@@ -27,21 +27,37 @@ py::object vision(const Engine& e) {
   return d;
 }
 
+struct Room {
+  media::ImageSize size;
+  int64_t budget, rows, columns;  // of soft tokens
+};
+
+Room room_of(const Engine& e, media::ImageSize from, int64_t tokens) {
+  if (e.vision() == nullptr) throw BadArgument("picture: this model has no part that sees");
+  const int64_t side = e.vision()->config().side();
+  const int64_t budget = tokens > 0 ? tokens : media::smallest_budget(from, side);
+  const media::ImageSize to = media::target_size(from, budget, side);
+  return {to, budget, to.height / side, to.width / side};
+}
+
+// Rows and columns of soft tokens that a picture of this size would have.
+py::tuple seen_grid(const Engine& e, int64_t height, int64_t width, int64_t tokens) {
+  const Room room = room_of(e, {height, width}, tokens);
+  return py::make_tuple(room.rows, room.columns);
+}
+
 // Each picture (H, W, 3) as soft tokens (n, D), with the size (height, width) it was given. They go through together.
 py::list see(const std::shared_ptr<Engine>& e, const std::vector<In<uint8_t>>& pictures, int64_t tokens) {
-  if (e->vision() == nullptr) throw BadArgument("picture: this model has no part that sees");
-  const int64_t side = e->vision()->config().side(), width = e->decoder().config().width;
   std::vector<engine::SeenPicture> seen;
   py::list out_list;
   for (const In<uint8_t>& p : pictures) {
     expect_dims(p, 3, "picture");
     if (p.shape(2) != 3) throw BadArgument(cat("picture: expected (H, W, 3), got ", p.shape(2), " channels"));
     const media::ImageSize from{p.shape(0), p.shape(1)};
-    const int64_t budget = tokens > 0 ? tokens : media::smallest_budget(from, side);
-    const media::ImageSize to = media::target_size(from, budget, side);
-    py::array_t<float> rows = out<float>({to.height / side * (to.width / side), width});
-    seen.push_back({{p.data(), from, from.width * 3}, to, rows.mutable_data()});
-    out_list.append(py::make_tuple(rows, py::make_tuple(to.height, to.width), budget));
+    const Room room = room_of(*e, from, tokens);
+    py::array_t<float> rows = out<float>({room.rows * room.columns, e->decoder().config().width});
+    seen.push_back({{p.data(), from, from.width * 3}, room.size, rows.mutable_data()});
+    out_list.append(py::make_tuple(rows, py::make_tuple(room.size.height, room.size.width), room.budget));
   }
   if (seen.empty()) return out_list;
   const auto job = std::make_shared<engine::SeeJob>(*e, std::move(seen));
@@ -54,6 +70,7 @@ py::list see(const std::shared_ptr<Engine>& e, const std::vector<In<uint8_t>>& p
 
 void register_vision(py::module_& m) {
   m.def("vision", &vision, py::arg("model"));
+  m.def("seen_grid", &seen_grid, py::arg("model"), py::arg("height"), py::arg("width"), py::arg("tokens"));
   m.def("see", &see, py::arg("model"), py::arg("pictures"), py::arg("tokens"));
 }
 

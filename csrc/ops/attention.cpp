@@ -319,9 +319,9 @@ void attention(Context& on, const std::vector<Attention>& sequences, float scale
 }
 
 void attention_weights(Context& on, const float* q, const KvPages& kv, int64_t kv_head, int64_t begin, int64_t end,
-                       float scale, float* out) {
+                       float scale, float* out, int worker) {
   const size_t before = static_cast<size_t>(kv_head) * head_bytes(kv.type, kv.channels);
-  float* key = on.workers.front().floats.reserve(kv.channels);
+  float* key = on.workers[static_cast<size_t>(worker)].floats.reserve(kv.channels);
   float most = -INFINITY;
   for (int64_t j = begin; j < end; ++j) {
     load_key(on.kernels, kv, kv.k[j / kPageKeys] + before, j % kPageKeys, key);

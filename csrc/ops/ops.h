@@ -126,8 +126,8 @@ struct Attention {
 void attention(Context& on, const std::vector<Attention>& sequences, float scale);
 
 // out[begin .. end) <- softmax of one query head, q (C), over keys [begin, end) of one key/value head. To look at, not to
-// compute with: plain float32, a key at a time.
+// compute with: plain float32, a key at a time. In the scratch of one worker, so that several can look at once.
 void attention_weights(Context& on, const float* q, const KvPages& kv, int64_t kv_head, int64_t begin, int64_t end,
-                       float scale, float* out);
+                       float scale, float* out, int worker = 0);
 
 }  // namespace gemlet::ops

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         ToolCallError,
         UnsupportedModel,
     )
+    from .explaining import ImageExplanation
     from .generation import GenerationStream
     from .model import Model, load
     from .planning import plan
@@ -72,6 +73,7 @@ _HOME = {
         ),
         "errors",
     ),
+    "ImageExplanation": "explaining",
     "GenerationStream": "generation",
     **dict.fromkeys(("Model", "load"), "model"),
     "AsyncChatStream": "chat.awaiting",
@@ -117,6 +119,7 @@ __all__ = [
     "Generation",
     "GenerationStream",
     "Image",
+    "ImageExplanation",
     "MediaError",
     "MissingExtra",
     "Model",

@@ -37,6 +37,37 @@ def hear_audio(
     return np.concatenate(rows), sound.notes
 
 
+def audio_size(
+    engine: _core.Model, source: Any, where: str = "audio", *, start: float = 0.0, end: float | None = None
+) -> int:
+    """How many soft tokens `hear_audio` would give."""
+    from .media.audio import Sound
+
+    sound, samples = Sound(source, where=where, start=start, end=end), 0
+    for block in sound:
+        _check_length(sound, MAX_SECONDS)
+        samples += len(block)
+    count = int(_core.heard_tokens(engine, samples))
+    if count == 0:
+        raise _too_short(engine, sound)
+    return count
+
+
+def _check_length(sound: Sound, seconds: float) -> None:
+    if sound.seconds > seconds:
+        raise MediaError(
+            f"{sound.where}: it is longer than {seconds / 3600:g} hours, more than a context holds; cut it, or "
+            "take its tokens as they come with listen()"
+        )
+
+
+def _too_short(engine: _core.Model, sound: Sound) -> MediaError:
+    return MediaError(
+        f"{sound.where}: {sound.seconds * 1000:.1f} ms are too short; at least "
+        f"{_core.hearing(engine)['least_samples']} samples at 16 kHz are needed"
+    )
+
+
 def expect_hearing(engine: _core.Model, name: str, where: str) -> None:
     """MediaError for a model that does not hear."""
     if _core.hearing(engine) is None:
@@ -53,22 +84,14 @@ def _heard(
     ear = _core.Ear(engine, together)
     made = 0
     for block in sound:
-        if sound.seconds > seconds:
-            raise MediaError(
-                f"{sound.where}: it is longer than {seconds / 3600:g} hours, more than a context holds; cut it, or "
-                "take its tokens as they come with listen()"
-            )
+        _check_length(sound, seconds)
         rows = ear.feed(block)
         made += len(rows)
         if len(rows):
             yield rows
     rows = ear.feed(np.zeros(0, np.float32), True)
     if made + len(rows) == 0:
-        info = _core.hearing(engine)
-        raise MediaError(
-            f"{sound.where}: {sound.seconds * 1000:.1f} ms are too short; at least {info['least_samples']} samples at "
-            "16 kHz are needed"
-        )
+        raise _too_short(engine, sound)
     if len(rows):
         yield rows
     if notes:

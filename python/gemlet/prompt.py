@@ -153,7 +153,8 @@ def _content(source: Any) -> Any:
     if isinstance(source, np.ndarray):
         if source.dtype.hasobject:
             return None
-        return source.dtype.str, source.shape, _content(source.tobytes())
+        flat = np.ascontiguousarray(source).reshape(-1).view(np.uint8)  # a copy of a large one only where it must be
+        return source.dtype.str, source.shape, _content(flat.data)
     if hasattr(source, "tobytes") and hasattr(source, "mode") and hasattr(source, "size"):  # a PIL image
         turned = source.getexif().get(0x0112) if hasattr(source, "getexif") else None
         palette = source.getpalette() if source.mode == "P" else None

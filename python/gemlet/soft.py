@@ -38,11 +38,31 @@ class Frame(NamedTuple):
     text: str = ""
 
 
+class Sized(NamedTuple):
+    """How much room a part takes: frames as those of `SoftTokens`, whose rows nobody has made."""
+
+    kind: str
+    frames: tuple[Frame, ...]
+    notes: tuple[str, ...] = ()
+
+
+def sized(kind: str, counts: Sequence[int], times: Sequence[float] = ()) -> Sized:
+    """Of so many soft tokens each, at so many seconds for a video."""
+    rows = np.broadcast_to(np.float32(0), (1 << 24, 1))  # of one value in memory
+    texts = _stamps(times) if kind == "video" else [""]
+    return Sized(kind, tuple(Frame(rows[:n], b"", text) for n, text in zip(counts, texts, strict=True)))
+
+
+def _stamps(times: Sequence[float]) -> list[str]:
+    return [f"{' ' if i else ''}{stamp(second)} " for i, second in enumerate(times)]
+
+
 class SoftTokens:
     """The soft tokens of one image, sound or video, to use in place of it; nothing is encoded again.
 
     rows: (n, D) as `Model.encode_image` and `encode_audio` give them; for a video one such array a frame.
     kind: "image", "audio" or "video". times: seconds of a video's frames, in order; without them, 24 frames a second.
+    grid: (rows, columns) in which an image's tokens lie; only `Model.explain_image` asks for it.
 
     >>> import numpy as np
     >>> SoftTokens(np.zeros((2, 640)))
@@ -55,6 +75,7 @@ class SoftTokens:
         kind: str = "image",
         *,
         times: Sequence[float] | None = None,
+        grid: tuple[int, int] | None = None,
         notes: Sequence[str] = (),
     ) -> None:
         if kind not in MARKS:
@@ -70,8 +91,11 @@ class SoftTokens:
         made = [_checked(run) for run in runs]
         if len({run.shape[1] for run in made}) != 1:
             raise ValueError("SoftTokens: the frames' rows differ in width")
-        stamps = [f"{' ' if i else ''}{stamp(second)} " for i, second in enumerate(at)] if kind == "video" else [""]
+        stamps = _stamps(at) if kind == "video" else [""]
+        if grid is not None and (kind != "image" or grid[0] * grid[1] != len(made[0])):
+            raise ValueError(f"SoftTokens: {len(made[0])} tokens of kind {kind!r} do not lie in a grid of {grid}")
         self.kind = kind
+        self.grid = grid
         self.frames = tuple(Frame(run, _digest(run), text) for run, text in zip(made, stamps, strict=True))
         self.times = tuple(at) if kind == "video" else ()
         self.notes = tuple(notes)
@@ -140,6 +164,9 @@ class Towers(Protocol):
     def encode_audio(self, source: Any, **options: Any) -> SoftTokens:
         """Of one sound."""
 
+    # And `size_image`, `size_video` and `size_audio`, with the same arguments: `Sized`, without encoding. One that is
+    # missing: its part is encoded to know its size.
+
 
 def _bare(text: str, openings: Sequence[str]) -> str:
     """A message without the name of what it is about, which the caller knows better."""
@@ -174,6 +201,11 @@ class SoftCache:
                 self.nbytes -= old.nbytes
             return made
 
+    def find(self, key: bytes | None) -> SoftTokens | None:
+        """What is kept under `key`."""
+        with self._lock:
+            return None if key is None else self._kept.get(key)
+
     def clear(self) -> None:
         """Give all back."""
         with self._lock:
@@ -188,6 +220,16 @@ class Senses:
         self.name, self.width = name, width
         self.towers = towers
         self.cache = SoftCache() if cache is None else cache
+
+    def sizes(self, part: Any, where: str) -> SoftTokens | Sized:
+        """How much room a part takes. Nothing is encoded, unless the towers can tell no sizes."""
+        measure = getattr(self.towers, f"size_{part.kind}", None)
+        if measure is None or isinstance(part.source, SoftTokens):
+            return self.tokens(part, where)
+        try:
+            return self.cache.find(part.key()) or measure(part.source, **part.options)
+        except MediaError as error:
+            raise MediaError(f"{where}: {_bare(str(error), (where, part.kind))}") from None
 
     def tokens(self, part: Any, where: str) -> SoftTokens:
         """Of an `Image`, `Audio` or `Video`; `where` opens every message of an error."""

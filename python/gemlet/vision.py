@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import _core
 from .errors import MediaError
 from .prompt import BUDGETS
+from .types import check_int
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from .explaining import ImageExplanation
     from .media.video import Frame
 
 _TOGETHER = 8  # frames that share what is done once a layer
@@ -36,17 +38,34 @@ def check_budget(call: str, value: object) -> int:
     raise ValueError(f"{call}: image_tokens must be 70, 140, 280, 560, 1120 or 'auto', not {value!r}")
 
 
-def see_image(
-    engine: _core.Model, name: str, source: Any, image_tokens: int | str, where: str = "image"
-) -> tuple[NDArray[np.float32], list[str]]:
-    """Soft tokens (n, D) of one picture, and notes: what was done to it."""
+class SeenImage(NamedTuple):
+    """Soft tokens (n, D), the (rows, columns) in which they lie, and what was done to the picture."""
+
+    tokens: NDArray[np.float32]
+    grid: tuple[int, int]
+    notes: list[str]
+
+
+def see_image(engine: _core.Model, name: str, source: Any, image_tokens: int | str, where: str = "image") -> SeenImage:
+    """Soft tokens of one picture."""
     from .media.images import load_image
 
     budget = check_budget(where, image_tokens)
     expect_sight(engine, name, where)
     picture = load_image(source, where=where)
+    height, width = picture.pixels.shape[:2]
     ((tokens, size, used),) = _core.see(engine, [picture.pixels], budget)
-    return tokens, [*picture.notes, *_resized(picture.pixels.shape[:2], size, used, len(tokens), where)]
+    notes = [*picture.notes, *_resized((height, width), size, used, len(tokens), where)]
+    return SeenImage(tokens, _core.seen_grid(engine, height, width, budget), notes)
+
+
+def image_grid(engine: _core.Model, source: Any, image_tokens: int | str, where: str = "image") -> tuple[int, int]:
+    """(rows, columns) of the soft tokens that a picture would have; of a file only its head is read."""
+    from .media.images import image_size
+
+    height, width = image_size(source, where=where)
+    rows, columns = _core.seen_grid(engine, height, width, check_budget(where, image_tokens))
+    return rows, columns
 
 
 def see_frames(engine: _core.Model, name: str, frames: Iterable[Frame], image_tokens: int | str) -> Iterator[SeenFrame]:
@@ -90,9 +109,10 @@ def _resized(before: tuple[int, ...], after: tuple[int, int], budget: int, token
 
 
 class Sight:
-    """The methods of a model that see; the model has `_engine` and `name`."""
+    """The methods of a model that see; the model has `_engine`, `_info` and `name`."""
 
     if TYPE_CHECKING:
+        _info: dict[str, Any]
 
         @property
         def _engine(self) -> _core.Model: ...
@@ -119,7 +139,7 @@ class Sight:
         Traceback (most recent call last):
         gemlet.errors.MediaError: image: the model ... has no part that sees; ...
         """
-        return see_image(self._engine, self.name, source, image_tokens)[0]
+        return see_image(self._engine, self.name, source, image_tokens).tokens
 
     def encode_video(
         self,
@@ -147,6 +167,43 @@ class Sight:
         expect_sight(self._engine, self.name, "video")
         chosen = sample(source, fps=fps, frames=frames, scenes=scenes)
         return _counted(see_frames(self._engine, self.name, chosen, image_tokens), progress)
+
+    def explain_image(
+        self,
+        messages: str | Sequence[Any],
+        *,
+        images: Any = (),
+        which: int = 0,
+        answer: str | None = None,
+        image_tokens: int | str | None = None,
+        layers: Sequence[int] | None = None,
+        heads: Sequence[int] | None = None,
+        **options: Any,
+    ) -> ImageExplanation:
+        """Answer as `chat` does, and say where in an image the model looked while it wrote each word.
+
+        The result has `.words`, `.map` (n_words, rows, columns) float32, the share of attention that went to each soft
+        token of the image, as the mean over layers and heads, and `.overlay()`, the image with the heat laid over it.
+        which: of several images, the one to look at. answer: a text to explain instead of generating one.
+        layers: None for those that see the whole prompt, so no sliding ones. heads: None for all.
+        options: those of `generate`. What a model looks at is a hint about its answer, not the reason for it.
+
+        >>> m.explain_image("Read the total", images=["bill.png"])
+        Traceback (most recent call last):
+        gemlet.errors.MediaError: explain_image: the model ... has no part that sees; ...
+        """
+        from .explaining import explain_image
+
+        call = "explain_image"
+        expect_sight(self._engine, self.name, call)
+        count, every = int(self._info["layers"]), int(self._info["heads"])
+        asked_layers = self._info["global_layers"] if layers is None else layers
+        asked_heads = range(every) if heads is None else heads
+        chosen = [check_int(call, "a layer", layer, -count, count - 1) % count for layer in asked_layers]
+        looked = [check_int(call, "a head", head, 0, every - 1) for head in asked_heads]
+        if not chosen or not looked:
+            raise ValueError(f"{call}: layers and heads must name at least one each")
+        return explain_image(self, messages, images, which, answer, image_tokens, chosen, looked, options)
 
 
 def _counted(frames: Iterator[SeenFrame], progress: Callable[[int, float], object] | None) -> Iterator[SeenFrame]:

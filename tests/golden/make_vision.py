@@ -196,6 +196,8 @@ def write_projector(v: Variant, path: Path, made: dict[str, np.ndarray] | None =
                        ("projector.scale_factor", 3)):  # fmt: skip
         writer.add_uint32(f"clip.vision.{key}", value)
     writer.add_float32("clip.vision.attention.layer_norm_epsilon", 1e-6)
+    for key, values in (("image_mean", [0.0] * 3), ("image_std", [1.0] * 3)):  # as released files have them
+        writer.add_array(f"clip.vision.{key}", values)
     kind = getattr(gguf.GGMLQuantizationType, dtype)
     for name, array in gguf_tensors(v, weights(v) if made is None else made).items():
         large = array.ndim == 2 and (name.startswith("v.blk.") or name == "mm.input_projection.weight")

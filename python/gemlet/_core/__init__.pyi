@@ -22,12 +22,14 @@ __all__: list[str] = [
     "WhisperHeard",
     "WhisperOptions",
     "cpu",
+    "heard_tokens",
     "hearing",
     "isa",
     "isas",
     "measure_limits",
     "quantize",
     "see",
+    "seen_grid",
     "testing",
     "vision",
 ]
@@ -142,6 +144,15 @@ class Model:
         layers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
         heads: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
         positions: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    ) -> numpy.typing.NDArray[numpy.float32]: ...
+    def attention_map(
+        self,
+        ids: typing.Any,
+        layers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        heads: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        positions: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        begin: typing.SupportsInt | typing.SupportsIndex,
+        end: typing.SupportsInt | typing.SupportsIndex,
     ) -> numpy.typing.NDArray[numpy.float32]: ...
     def cancel_all(self) -> None: ...
     def close(self) -> None: ...
@@ -279,6 +290,7 @@ class WhisperOptions:
     ) -> None: ...
 
 def cpu() -> dict[str, typing.Any]: ...
+def heard_tokens(model: Model, samples: typing.SupportsInt | typing.SupportsIndex) -> int: ...
 def hearing(model: Model) -> typing.Any: ...
 def isa() -> str: ...
 def isas() -> list[str]: ...
@@ -295,4 +307,10 @@ def see(
     pictures: collections.abc.Sequence[typing.Annotated[numpy.typing.ArrayLike, numpy.uint8]],
     tokens: typing.SupportsInt | typing.SupportsIndex,
 ) -> list[typing.Any]: ...
+def seen_grid(
+    model: Model,
+    height: typing.SupportsInt | typing.SupportsIndex,
+    width: typing.SupportsInt | typing.SupportsIndex,
+    tokens: typing.SupportsInt | typing.SupportsIndex,
+) -> tuple[typing.Any, ...]: ...
 def vision(model: Model) -> typing.Any: ...

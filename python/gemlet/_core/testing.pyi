@@ -40,9 +40,9 @@ __all__: list[str] = [
     "tokenizer_from_arrays",
     "uniform",
     "weigh",
+    "whisper_mel",
     "wide_attention",
     "wide_linear",
-    "whisper_mel",
     "widen",
 ]
 
@@ -246,6 +246,9 @@ def uniform(
     arg0: typing.SupportsInt | typing.SupportsIndex, arg1: typing.SupportsInt | typing.SupportsIndex
 ) -> float: ...
 def weigh(isa: str, scores: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]) -> tuple[typing.Any, ...]: ...
+def whisper_mel(
+    samples: typing.Annotated[numpy.typing.ArrayLike, numpy.float32], bands: typing.SupportsInt | typing.SupportsIndex
+) -> numpy.typing.NDArray[numpy.float32]: ...
 def wide_attention(
     isa: str,
     q: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
@@ -262,9 +265,6 @@ def wide_linear(
     type: str,
     x: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
     threads: typing.SupportsInt | typing.SupportsIndex = 1,
-) -> numpy.typing.NDArray[numpy.float32]: ...
-def whisper_mel(
-    samples: typing.Annotated[numpy.typing.ArrayLike, numpy.float32], bands: typing.SupportsInt | typing.SupportsIndex
 ) -> numpy.typing.NDArray[numpy.float32]: ...
 def widen(
     isa: str, type: str, x: typing.Annotated[numpy.typing.ArrayLike, numpy.uint16]

@@ -6,7 +6,7 @@ Sources are checked here and encoded by `soft.Senses`; templates see only where 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import MediaError, TemplateError
@@ -16,7 +16,7 @@ from .pieces import Marker, SoftPiece
 
 if TYPE_CHECKING:
     from .. import _core
-    from ..soft import Senses
+    from ..soft import Senses, Sized
 
 KINDS = {
     **dict.fromkeys(("image", "image_url", "input_image"), "image"),
@@ -180,12 +180,15 @@ def bare(message: dict[str, Any]) -> dict[str, Any]:
 def expanded(
     pieces: list[str],
     messages: list[dict[str, Any]],
-    senses: Senses,
+    look: Callable[[Any, str], SoftTokens | Sized],
     tokenizer: _core.Tokenizer,
     warnings: list[str],
 ) -> list[str]:
-    """The pieces with each placeholder as what it stands for. What the towers say about it goes to the warnings."""
-    waiting = [(kind, slot, senses.tokens(slot.part, slot.where)) for kind, slot in slots(messages)]
+    """The pieces with each placeholder as what it stands for. What the towers say about it goes to the warnings.
+
+    look: gives the soft tokens of a part, or their sizes.
+    """
+    waiting = [(kind, slot, look(slot.part, slot.where)) for kind, slot in slots(messages)]
     if not waiting:
         return pieces
     for kind, slot, soft in waiting:

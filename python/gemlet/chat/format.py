@@ -79,8 +79,12 @@ class ChatFormat:
         preserve_thinking: bool = False,
         add_generation_prompt: bool = True,
         media: Given = NOTHING,
+        sized: bool = False,
     ) -> Prompt:
-        """Messages, tools, and images, sound and video, checked and written out."""
+        """Messages, tools, and images, sound and video, checked and written out.
+
+        sized: nothing is encoded; the prompt has the right ids, but no soft tokens.
+        """
         declared = check_tools(tools)
         for option, what, given in (("think", "thinking", think), ("tools", "tools", declared)):
             if given and self.family != "gemma4":
@@ -92,7 +96,8 @@ class ChatFormat:
         checked = placed(checked, media)
         options = {"preserve_thinking": preserve_thinking, "add_generation_prompt": add_generation_prompt}
         pieces = self._pieces([bare(message) for message in checked], declared, think, options, warnings)
-        pieces = expanded(pieces, checked, self.senses, self.tokenizer, warnings)
+        look = self.senses.sizes if sized else self.senses.tokens
+        pieces = expanded(pieces, checked, look, self.tokenizer, warnings)
         return self._prompt(pieces, self._in_thinking(pieces), warnings)
 
     def _prompt(self, pieces: list[str], in_thinking: bool, warnings: list[str]) -> Prompt:

@@ -255,7 +255,7 @@ class ChatMethods:
         '<bos><start_of_turn>user\\nHi<end_of_turn>\\n<start_of_turn>model\\n'
         """
         given = _given(images, audio, video, image_tokens, fps)
-        prompt = self._prompt_of(messages, given, tools, think, preserve_thinking, add_generation_prompt)
+        prompt = self._prompt_of(messages, given, tools, think, preserve_thinking, add_generation_prompt, sized=True)
         return prompt.ids if tokenize else prompt.text
 
     def count_tokens(
@@ -271,13 +271,13 @@ class ChatMethods:
         think: bool = False,
         preserve_thinking: bool = False,
     ) -> int:
-        """How many tokens the prompt of a conversation has.
+        """How many tokens the prompt of a conversation has. Images, sound and video are measured, not encoded.
 
         >>> m.count_tokens("Hi")
         10
         """
         given = _given(images, audio, video, image_tokens, fps)
-        return len(self._prompt_of(messages, given, tools, think, preserve_thinking, True).ids)
+        return len(self._prompt_of(messages, given, tools, think, preserve_thinking, True, sized=True).ids)
 
     def _chat_format(self) -> ChatFormat:
         from .format import ChatFormat
@@ -295,6 +295,7 @@ class ChatMethods:
         think: bool,
         preserve_thinking: bool,
         add_generation_prompt: bool,
+        sized: bool = False,
     ) -> Prompt:
         return self._chat_format().render(
             messages,
@@ -303,6 +304,7 @@ class ChatMethods:
             think=think,
             preserve_thinking=preserve_thinking,
             add_generation_prompt=add_generation_prompt,
+            sized=sized,
         )
 
     def _chat(

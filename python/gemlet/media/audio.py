@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import MediaError, MissingExtra
+from .files import local_path, open_container
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +65,7 @@ class Sound:
 
     def _open(self, source: Any) -> Iterator[NDArray[np.float32]]:
         if isinstance(source, (str, os.PathLike)):
-            return self._file(self._local_path(source))
+            return self._file(local_path(source, self.where))
         if isinstance(source, (bytes, bytearray, memoryview)):
             if len(source) == 0:
                 raise MediaError(f"{self.where}: no bytes")
@@ -82,20 +83,6 @@ class Sound:
             f"{self.where}: expected a path, bytes, (samples, rate) or (blocks of samples, rate), got "
             f"{type(source).__name__}"
         )
-
-    def _local_path(self, source: str | os.PathLike[str]) -> str:
-        path = os.fspath(source)
-        if not isinstance(path, str):
-            path = os.fsdecode(path)
-        if "://" in path or path[:5].lower() in ("data:", "file:"):
-            short = path if len(path) <= 60 else path[:57] + "..."
-            raise MediaError(f"{self.where}: {short!r} is an address, and nothing is fetched; pass a path or bytes")
-        path = os.path.expanduser(path)
-        if not os.path.isfile(path):
-            raise MediaError(f"{self.where}: there is no file {path!r}")
-        if os.path.getsize(path) == 0:
-            raise MediaError(f"{self.where}: the file {path!r} is empty")
-        return path
 
     def _rate(self, rate: Any) -> float:
         if isinstance(rate, bool) or not isinstance(rate, (int, float, np.integer, np.floating)):
@@ -171,12 +158,8 @@ class Sound:
         except ImportError:
             needs = "soundfile or PyAV" if alone else "PyAV"
             raise MissingExtra(f"sound in files of this kind needs {needs}: pip install 'gemlet[media]'") from None
-        kinds = "wav, flac, mp3, ogg, opus, m4a and others can"
-        try:
-            # A file's own name only: what a playlist in it points to is not opened.
-            container = av.open(file, options={"protocol_whitelist": "file"} if isinstance(file, str) else {})
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise MediaError(f"{self.where}: this is no sound that can be read ({kinds}): {error}") from None
+        what = "sound that can be read (wav, flac, mp3, ogg, opus, m4a and others can)"
+        container = open_container(av, file, self.where, what)
         if not container.streams.audio:
             container.close()
             raise MediaError(f"{self.where}: the file has no sound")

@@ -5,17 +5,20 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from ..errors import MediaError, MissingExtra
+from .files import local_path
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
     from numpy.typing import NDArray
 
+_Read = TypeVar("_Read")
 # A file can say it holds far more pixels than its bytes could; this many are decoded at most (240 MB).
 MAX_PIXELS = 80_000_000
 LONGEST = 10_000  # times longer than wide, or wider than long: no picture, but a damaged size
@@ -78,18 +81,33 @@ def load_image(source: Any, *, where: str = "image", max_pixels: int | None = No
     )
 
 
-def local_path(source: str | os.PathLike[str], where: str) -> str:
-    """The path of a file that is there; MediaError for an address."""
-    path = os.fspath(source)
-    if not isinstance(path, str):
-        path = os.fsdecode(path)
-    if "://" in path or path[:5].lower() in ("data:", "file:"):
-        short = path if len(path) <= 60 else path[:57] + "..."
-        raise MediaError(f"{where}: {short!r} is an address, and nothing is fetched; pass a path or bytes")
-    path = os.path.expanduser(path)
-    if not os.path.isfile(path):
-        raise MediaError(f"{where}: there is no file {path!r}")
-    return path
+def image_size(source: Any, *, where: str = "image") -> tuple[int, int]:
+    """(height, width) of the pixels that `load_image` would give; of a file only its head is read, where that tells.
+
+    >>> import numpy as np
+    >>> image_size(np.zeros((2, 3), np.uint8))
+    (2, 3)
+    """
+    limit = pixel_limit()
+    if isinstance(source, (str, os.PathLike)):
+        return _opened(local_path(source, where), where, limit, _size_of)
+    if isinstance(source, (bytes, bytearray, memoryview)) and len(source):
+        return _opened(io.BytesIO(source), where, limit, _size_of)
+    if isinstance(source, np.ndarray) and source.ndim in (2, 3):
+        check_size(source.shape[1], source.shape[0], where, limit)
+        return source.shape[0], source.shape[1]
+    height, width = load_image(source, where=where).pixels.shape[:2]
+    return height, width
+
+
+def _size_of(opened: Any, where: str, limit: int) -> tuple[int, int]:
+    width, height = opened.size
+    check_size(width, height, where, limit)
+    # A TIFF's size is turned already or not, as its reader's version likes.
+    if opened.format == "TIFF":
+        height, width = _from_pillow(opened, where, limit).pixels.shape[:2]
+        return height, width
+    return (width, height) if opened.getexif().get(0x0112, 1) in (5, 6, 7, 8) else (height, width)
 
 
 def check_size(width: int, height: int, where: str, limit: int) -> None:
@@ -134,6 +152,11 @@ def _on_white(array: NDArray[np.uint8], where: str) -> Picture:
 
 
 def _from_file(file: Any, where: str, limit: int) -> Picture:
+    return _opened(file, where, limit, _from_pillow)
+
+
+def _opened(file: Any, where: str, limit: int, read: Callable[[Any, str, int], _Read]) -> _Read:
+    """What `read` makes of an open file; whatever it meets in a damaged one is a MediaError."""
     image = pillow()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks about sizes, which are checked here, and about odd files
@@ -141,7 +164,7 @@ def _from_file(file: Any, where: str, limit: int) -> Picture:
             image.init()
             formats = [name for name in _FORMATS if name in image.OPEN]  # as this Pillow was built
             with image.open(file, formats=formats) as opened:
-                return _from_pillow(opened, where, limit)
+                return read(opened, where, limit)
         except image.DecompressionBombError as error:
             raise MediaError(f"{where}: its pixels are more than the limit of {limit}: {error}") from None
         except image.UnidentifiedImageError:

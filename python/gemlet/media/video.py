@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..errors import MediaError, MissingExtra
-from .images import check_size, load_image, local_path, pixel_limit
+from .files import local_path, open_container
+from .images import check_size, load_image, pixel_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FRAMES = 32  # as many as the reference takes
+_MOST = 100_000
 _FPS = 24.0  # where a film does not say
 _SEEK_SECONDS = 4.0  # a gap that is worth a jump to the next key frame
 _CANDIDATES = 16  # frames looked at for each one taken, where change decides
@@ -69,8 +71,8 @@ def sample(
     """
     if fps is not None and not (isinstance(fps, (int, float)) and 0 < fps <= 1000):
         raise ValueError(f"{where}: fps must be a number above 0 and at most 1000, not {fps!r}")
-    if frames is not None and (isinstance(frames, bool) or not isinstance(frames, int) or not 1 <= frames <= 100_000):
-        raise ValueError(f"{where}: frames must be a number from 1 to 100000, not {frames!r}")
+    if frames is not None and (isinstance(frames, bool) or not isinstance(frames, int) or not 1 <= frames <= _MOST):
+        raise ValueError(f"{where}: frames must be a number from 1 to {_MOST}, not {frames!r}")
     if isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
         return _of_file(source, fps, frames, scenes, where)
     if isinstance(source, Iterable):
@@ -103,14 +105,9 @@ class _Film:
 
     def __init__(self, source: Any, where: str) -> None:
         self._av = _av()
-        self._where = where
+        self.where = where
         file = io.BytesIO(source) if isinstance(source, (bytes, bytearray, memoryview)) else local_path(source, where)
-        try:
-            # A file's own name only: what a playlist in it points to is not opened.
-            options = {"protocol_whitelist": "file"} if isinstance(file, str) else {}
-            self._container = self._av.open(file, options=options)
-        except (self._av.error.FFmpegError, OSError, ValueError) as error:
-            raise MediaError(f"{where}: this is no film that can be read, or it is damaged: {error}") from None
+        self._container = open_container(self._av, file, where, "film that can be read")
         if not self._container.streams.video:
             self._container.close()
             raise MediaError(f"{where}: it has no pictures; pass it as audio")
@@ -144,7 +141,7 @@ class _Film:
             count = sum(1 for packet in self._container.demux(self._stream) if packet.size > 0)
             self._container.seek(0)
         except self._av.error.FFmpegError as error:
-            raise MediaError(f"{self._where}: the film is damaged: {error}") from None
+            raise MediaError(f"{self.where}: the film is damaged: {error}") from None
         return max(1, count)
 
     def at(self, times: Sequence[float]) -> Iterator[tuple[float, Any]]:
@@ -171,9 +168,10 @@ class _Film:
         except self._av.error.FFmpegError as error:
             if isinstance(error, self._av.error.EOFError):
                 return
-            raise MediaError(f"{self._where}: the film is damaged near {stamp(max(0.0, last))}: {error}") from None
+            raise MediaError(f"{self.where}: the film is damaged near {stamp(max(0.0, last))}: {error}") from None
 
     def pixels(self, frame: Any) -> NDArray[np.uint8]:
+        check_size(frame.width, frame.height, self.where, pixel_limit())  # it may change on the way
         pixels = frame.to_ndarray(format="rgb24")
         turns = round(getattr(frame, "rotation", 0) / 90) % 4  # films from telephones say which way is up
         return np.ascontiguousarray(np.rot90(pixels, turns) if turns else pixels)
@@ -187,6 +185,10 @@ def _times(film: _Film, fps: float | None, frames: int | None) -> list[float]:
     if fps is not None:
         count = max(1, math.ceil(film.total / film.rate * fps - 1e-9))
         count = count if frames is None else min(count, frames)
+        if count > _MOST:
+            raise MediaError(
+                f"{film.where}: {count} frames at fps={fps:g}, and {_MOST} are the most; lower it, or say frames="
+            )
         times = [k / fps for k in range(count)]
     else:
         count = FRAMES if frames is None else frames
@@ -212,6 +214,20 @@ def _by_change(film: _Film, count: int) -> list[float]:
     before_each = np.concatenate([[0.0], np.cumsum(share[1:])])
     wanted = (np.arange(count) + 0.5) / count * float(before_each[-1] + share[0])
     return sorted({times[min(int(i), len(times) - 1)] for i in np.searchsorted(before_each, wanted)})
+
+
+def count(source: Any, *, fps: float | None = None, frames: int | None = None, scenes: bool = False) -> int | None:
+    """How many frames `sample` would give at most; None where only reading them tells. Nothing is decoded.
+
+    >>> count(np.zeros((40, 9, 9, 3), np.uint8), frames=12)
+    12
+    """
+    if isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
+        with _Film(source, "video") as film:
+            return len(_times(film, fps, frames))
+    if not hasattr(source, "__len__"):
+        return frames
+    return len(source) if frames is None else min(frames, len(source))
 
 
 def _of_file(source: Any, fps: float | None, frames: int | None, scenes: bool, where: str) -> Iterator[Frame]:
