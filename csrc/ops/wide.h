@@ -64,7 +64,7 @@ class WideKeys {
 
   Buffer<int16_t> k_, v_;
   Buffer<float> k_scale_;
-  int64_t count_ = 0, padded_ = 0, heads_ = 0, channels_ = 0, used_ = 0, panels_ = 0;
+  int64_t count_ = 0, padded_ = 0, heads_ = 0, channels_ = 0, used_ = 0;
   float limit_ = 1;
   std::atomic<bool> broken_{false};  // a value is not finite
 };
