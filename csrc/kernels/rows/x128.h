@@ -137,8 +137,10 @@ inline float32x4_t gelu_erf4(float32x4_t v) {
   const float32x4_t one = vdupq_n_f32(1.0F), a = vmulq_n_f32(vabsq_f32(v), 0.707106781F);
   const float32x4_t t = vdivq_f32(one, vfmaq_f32(one, a, vdupq_n_f32(0.3275911F)));
   float32x4_t p = vdupq_n_f32(0.5307027145F);
-  for (const float next : {-0.7265760135F, 0.7107068705F, -0.142248368F, 0.127414796F})
-    p = vfmaq_f32(vdupq_n_f32(next), p, t);
+  p = vfmaq_f32(vdupq_n_f32(-0.7265760135F), p, t);
+  p = vfmaq_f32(vdupq_n_f32(0.7107068705F), p, t);
+  p = vfmaq_f32(vdupq_n_f32(-0.142248368F), p, t);
+  p = vfmaq_f32(vdupq_n_f32(0.127414796F), p, t);
   const float32x4_t share = vmulq_f32(vmulq_f32(p, t), exp4(vnegq_f32(vmulq_f32(a, a))));
   return vbslq_f32(vcgeq_f32(v, vdupq_n_f32(0)), vfmsq_f32(v, v, share), vmulq_f32(v, share));
 }
