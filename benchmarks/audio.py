@@ -16,7 +16,6 @@ import json
 import statistics
 import sys
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,7 @@ sys.path.insert(0, str(TESTS))
 import audio_models  # noqa: E402
 import gemlet  # noqa: E402
 import sounds  # noqa: E402
+from tower_figures import distance, loose, rounded, seconds  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,17 +37,6 @@ def tower() -> tuple[Any, Any, dict[str, np.ndarray]]:
     maker = audio_models.script("make_audio")
     v = replace(maker.VARIANTS[0], name="e2b-real", d=1024, H=8, L=12, maps=32, M=1536)
     return maker, v, {name: rounded(array) for name, array in loose(maker.weights(v)).items()}
-
-
-def loose(made: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Bounds as wide as released ones, which few values reach."""
-    return {name: np.float32(8 * array) if array.ndim == 0 else array for name, array in made.items()}
-
-
-def rounded(array: np.ndarray) -> np.ndarray:
-    """To bfloat16, so that all compute with the same weights."""
-    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
-    return (((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16) << 16).astype(np.uint32).view(np.float32).reshape(array.shape)
 
 
 def widened(made: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -61,16 +50,6 @@ def widened(made: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         elif array.ndim == 2:
             made[name] = array.astype(np.float16).astype(np.float32)
     return made
-
-
-def seconds(call: Any) -> tuple[float, Any]:
-    start = time.perf_counter()
-    made = call()
-    return time.perf_counter() - start, made
-
-
-def distance(made: np.ndarray, wanted: np.ndarray) -> float:
-    return float(np.linalg.norm(made - wanted) / np.linalg.norm(wanted))
 
 
 def compare(path: str, length: float, pairs: int, dtypes: list[str], threads: int, weights: str) -> dict[str, Any]:

@@ -17,7 +17,6 @@ import json
 import statistics
 import sys
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ import gemlet  # noqa: E402
 import pictures  # noqa: E402
 import vision_models  # noqa: E402
 from gemlet._core import testing  # noqa: E402
+from tower_figures import distance, loose, rounded, seconds  # noqa: E402
 
 PHOTO = (3000, 4000)
 
@@ -38,27 +38,6 @@ def tower() -> tuple[Any, Any, dict[str, np.ndarray]]:
     maker = vision_models.script("make_vision")
     v = replace(maker.VARIANTS[0], name="e2b-real", d=768, H=12, C=64, F=3072, L=16, positions=10240)
     return maker, v, {name: rounded(array) for name, array in loose(maker.weights(v)).items()}
-
-
-def loose(made: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Bounds as wide as released ones, which few values reach."""
-    return {name: np.float32(8 * array) if array.ndim == 0 else array for name, array in made.items()}
-
-
-def rounded(array: np.ndarray) -> np.ndarray:
-    """To bfloat16, so that all compute with the same weights."""
-    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
-    return (((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16) << 16).astype(np.uint32).view(np.float32).reshape(array.shape)
-
-
-def seconds(call: Any) -> tuple[float, Any]:
-    start = time.perf_counter()
-    made = call()
-    return time.perf_counter() - start, made
-
-
-def distance(made: np.ndarray, wanted: np.ndarray) -> float:
-    return float(np.linalg.norm(made - wanted) / np.linalg.norm(wanted))
 
 
 def compare(folder: str, tokens: int, pairs: int, dtypes: list[str], threads: int) -> dict[str, Any]:
