@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "engine/batch.h"
+#include "engine/compute.h"
 #include "engine/source.h"
 #include "engine/vocabulary.h"
 #include "kernels/dispatch.h"
@@ -14,11 +15,6 @@
 namespace gemlet::engine {
 namespace {
 
-int choose_threads(int wanted) {
-  if (wanted < 0 || wanted > 1024) throw BadArgument(cat("threads: expected 1 to 1024, or 0 for all, got ", wanted));
-  return wanted > 0 ? wanted : cpu_budget().threads;
-}
-
 model::KvType choose_kv(const std::string& wanted, const model::Weights& weights) {
   if (wanted == "f16") return model::KvType::F16;
   if (wanted == "f32") return model::KvType::F32;
@@ -26,12 +22,6 @@ model::KvType choose_kv(const std::string& wanted, const model::Weights& weights
   if (wanted != "auto") throw BadArgument(cat("kv_dtype: expected 'auto', 'f32', 'f16' or 'q8_0', got '", wanted, "'"));
   const bool full = weights.layers.front().attn_q.type == codec::Type::F32;
   return full ? model::KvType::F32 : model::KvType::F16;
-}
-
-bool choose_float(const std::string& wanted) {
-  if (wanted != "auto" && wanted != "float32")
-    throw BadArgument(cat("compute: expected 'auto' or 'float32', got '", wanted, "'"));
-  return wanted == "float32";
 }
 
 int64_t choose_context(int64_t wanted, int64_t trained) {
