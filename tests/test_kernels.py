@@ -202,6 +202,24 @@ def test_extreme_weights_and_activations_do_not_saturate(kind: str, fill: int) -
 
 
 @needs_sets
+@pytest.mark.parametrize("half", [-128, 127])
+@pytest.mark.parametrize("fill", [0x00, 0xFF])
+def test_largest_scales_of_half_blocks(fill: int, half: int) -> None:
+    w = np.full((18, 3 * 210), fill, np.uint8)  # Q6_K: weights of -32 or 31
+    w.reshape(18, 3, 210)[:, :, 192:208] = np.uint8(half & 255)
+    w = set_scales(w, "Q6_K", 1.0)
+    x = np.ones((7, 768), np.float32)
+    for t in range(1, 7):  # all lanes, then the lanes of 16-bit sums, each alone
+        x[t] = np.where(np.arange(768) % 2 ** (t // 2) == t % 2, 1, -1)
+    want = testing.linear("scalar", w, "Q6_K", x)
+    assert_product(want, dequantised("Q6_K", w), activations(x))
+    for isa in SETS:
+        assert_same_bits(testing.linear(isa, w, "Q6_K", x), want)
+        for t in range(7):
+            assert_same_bits(testing.linear(isa, w, "Q6_K", x[t : t + 1]), want[t : t + 1])
+
+
+@needs_sets
 @pytest.mark.parametrize("scale", [0.0, -0.0, 6e-8, -6e-8, 3e-5, 65504.0, -65504.0, np.inf, np.nan])
 @pytest.mark.parametrize("kind", FAST)
 def test_extreme_scales(kind: str, scale: float) -> None:

@@ -60,7 +60,8 @@ py::tuple quantize(const std::string& isa, const In<float>& x) {
   const kernels::QuantRows q = scratch.fill(on, rows);
   const int64_t b = q.blocks;
   return py::make_tuple(py::array_t<int8_t>({rows.rows, b * 32}, q.q), py::array_t<float>({rows.rows, b}, q.d),
-                        py::array_t<int32_t>({rows.rows, b}, q.sum), py::array_t<int16_t>({rows.rows, b, int64_t{2}, int64_t{2}}, q.minus32),
+                        py::array_t<int32_t>({rows.rows, b}, q.sum),
+                        py::array_t<int16_t>({rows.rows, b, int64_t{2}, int64_t{2}}, q.minus32),
                         py::array_t<float>({rows.rows, b}, q.dsum));
 }
 

@@ -26,12 +26,12 @@ constexpr int kPageKeys = 64;     // keys in a page of the cache; divides kTileK
 
 // T rows of activations quantised to int8, each block with its own scale; B = padded number of blocks.
 struct QuantRows {
-  int8_t* q;       // (T, B * 32), in -127..127
-  float* d;        // (T, B), x ~ d * q
-  int32_t* sum;    // (T, B), sum of q over the block
+  int8_t* q;         // (T, B * 32), in -127..127
+  float* d;          // (T, B), x ~ d * q
+  int32_t* sum;      // (T, B), sum of q over the block
   int16_t* minus32;  // (T, B, 2, 2), of each half block -32 times the sums of elements 0, 1 and of 2, 3 modulo 4
-  float* dsum;     // (T, B), d * sum
-  int64_t blocks;  // B
+  float* dsum;       // (T, B), d * sum
+  int64_t blocks;    // B
 };
 
 // Products in 16 bits, for the towers that see and hear: rows x ~ d * q against panels of 16 rows w ~ scale * q. The products
@@ -54,10 +54,11 @@ struct WidePanel {
 
 // 16 weight rows unpacked to bytes. B = blocks of 32 in a row.
 struct Panel {
-  uint8_t* q;      // (B, 8, 16, 4): four consecutive elements of each row side by side
-  float* scale;    // (B, 16)
-  float* min;      // (B, 16), only for formats with a minimum
-  int32_t* halves;  // (B, 2, 16), only for formats with halves: their integer scales, in the kind of number the set wants
+  uint8_t* q;    // (B, 8, 16, 4): four consecutive elements of each row side by side
+  float* scale;  // (B, 16)
+  float* min;    // (B, 16), only for formats with a minimum
+  int32_t*
+      halves;  // (B, 2, 16), only for formats with halves: their integer scales, in the kind of number the set wants
 };
 
 // The kernels of one block format.

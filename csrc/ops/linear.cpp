@@ -155,7 +155,8 @@ void run_panels(Context& on, const Plan& plan, const kernels::QuantRows& q, int6
 
 size_t Context::bytes() const {
   size_t total = attention.bytes();
-  for (const Scratch& s : workers) total += s.panel_bytes.bytes() + s.panel_halves.bytes() + s.floats.bytes() + s.attention.bytes();
+  for (const Scratch& s : workers)
+    total += s.panel_bytes.bytes() + s.panel_halves.bytes() + s.floats.bytes() + s.attention.bytes();
   return total;
 }
 
@@ -173,7 +174,7 @@ kernels::QuantRows Quantised::fill(Context& on, Rows<const float> x) {
   all.blocks = blocks;
   on.team.run(x.rows, [&](int64_t t, int) {
     const kernels::QuantRows row{all.q + t * blocks * kernels::kBlock, all.d + t * blocks,    all.sum + t * blocks,
-                                 all.minus32 + t * blocks * 4,           all.dsum + t * blocks, blocks};
+                                 all.minus32 + t * blocks * 4,         all.dsum + t * blocks, blocks};
     on.kernels.quantize(x.row(t), x.cols, row);
   });
   return all;

@@ -47,7 +47,8 @@ void add_tile_block(const Panel& panel, const QuantRows& x, int64_t t0, int64_t 
         first = _mm512_dpbusd_epi32(first, w[i], broadcast4(q + 4 * i));
         second = _mm512_dpbusd_epi32(second, w[i + kSteps / 2], broadcast4(q + 4 * i + kBlock / 2));
       }
-      value = _mm512_fmadd_ps(_mm512_cvtepi32_ps(second), halves[1], _mm512_mul_ps(_mm512_cvtepi32_ps(first), halves[0]));
+      value =
+          _mm512_fmadd_ps(_mm512_cvtepi32_ps(second), halves[1], _mm512_mul_ps(_mm512_cvtepi32_ps(first), halves[0]));
     } else {
       __m512i dot = kOffset == 0 ? _mm512_setzero_si512() : _mm512_set1_epi32(-kOffset * x.sum[at]);
 #pragma GCC unroll 8

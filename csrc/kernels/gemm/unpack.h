@@ -65,8 +65,9 @@ void unpack(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t blocks, co
         }
       }
       const int64_t at = group * 8 * kPanelRows + half * 8;
-      unpack_group<F>(g, {panel.q + group * 8 * kPanelBlock + half * 32, panel.scale + at,
-                          F::kHasMin ? panel.min + at : nullptr, F::kHasHalves ? panel.halves + at + group * 8 * kPanelRows : nullptr});
+      unpack_group<F>(
+          g, {panel.q + group * 8 * kPanelBlock + half * 32, panel.scale + at, F::kHasMin ? panel.min + at : nullptr,
+              F::kHasHalves ? panel.halves + at + group * 8 * kPanelRows : nullptr});
     }
   }
 }

@@ -31,13 +31,13 @@ void block_sums(const Panel& panel, const QuantRows& x, int64_t t0, int64_t b, _
     PanelDot::template sums<F, NT>(w, q, dot);
     constexpr int kOffset = PanelDot::template offset<F>();
     constexpr int kShift = __builtin_ctz(kOffset == 0 ? 1 : kOffset);
-    for (int t = 0; t < NT; ++t) {
-      __m256i off = _mm256_setzero_si256();
-      if (kOffset != 0)  // not kOffset * sum: set1 from memory
-        off = _mm256_slli_epi32(_mm256_set1_epi32(x.sum[(t0 + t) * x.blocks + b]), kShift);
-      for (int h = 0; h < 2; ++h)
-        values[t][h] = _mm256_cvtepi32_ps(kOffset == 0 ? dot[t][h] : _mm256_sub_epi32(dot[t][h], off));
+    for (int t = 0; t < NT && kOffset != 0; ++t) {
+      const int32_t* sum = x.sum + (t0 + t) * x.blocks + b;
+      const __m256i off = _mm256_slli_epi32(_mm256_set1_epi32(*sum), kShift);  // not kOffset * sum: set1 from memory
+      for (int h = 0; h < 2; ++h) dot[t][h] = _mm256_sub_epi32(dot[t][h], off);
     }
+    for (int t = 0; t < NT; ++t)
+      for (int h = 0; h < 2; ++h) values[t][h] = _mm256_cvtepi32_ps(dot[t][h]);
   }
 }
 

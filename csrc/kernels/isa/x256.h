@@ -93,7 +93,8 @@ struct FmtQ5_0 {
 struct FmtQ8_0 {
   static constexpr codec::Type kType = codec::Type::Q8_0;
   static constexpr int kOffset = 0, kMax = 127;
-  static constexpr bool kHasMin = false, kHasHalves = false, kSigned = true, kLegacy = true;  // u is the signed byte itself
+  static constexpr bool kHasMin = false, kHasHalves = false, kSigned = true,
+                        kLegacy = true;  // u is the signed byte itself
   static constexpr size_t kGroupBytes = 8 * sizeof(codec::BlockQ8_0);
   template <int J>
   static __m256i u(const uint8_t* g) {

@@ -39,8 +39,8 @@ template <class F, int kQuad>
   const float32x4_t d = vld1q_f32(x.d + b);
   int32x4_t dot;
   if constexpr (!F::kHasHalves) {
-    dot = sum_four(block_dot<F, J>(g, q), block_dot<F, J + 1>(g, q + kBlock),
-                   block_dot<F, J + 2>(g, q + 2 * kBlock), block_dot<F, J + 3>(g, q + 3 * kBlock));
+    dot = sum_four(block_dot<F, J>(g, q), block_dot<F, J + 1>(g, q + kBlock), block_dot<F, J + 2>(g, q + 2 * kBlock),
+                   block_dot<F, J + 3>(g, q + 3 * kBlock));
     dot = minus_offset<F::kOffset>(dot, vld1q_s32(x.sum + b));
   } else {
     static_assert(F::kOffset == 32);
