@@ -31,7 +31,7 @@ void add_tile_block(const Panel& panel, const QuantRows& x, int64_t t0, int64_t 
   const __m512 scale = _mm512_loadu_ps(panel.scale + b * kPanelRows);
   __m512 halves[2];
   for (int h = 0; h < 2 && F::kHasHalves; ++h)
-    halves[h] = _mm512_castsi512_ps(_mm512_loadu_si512(panel.halves + (b * 2 + h) * kPanelRows));
+    halves[h] = _mm512_loadu_ps(reinterpret_cast<const float*>(panel.halves + (b * 2 + h) * kPanelRows));
   const __m512 min = F::kHasMin ? _mm512_loadu_ps(panel.min + b * kPanelRows) : _mm512_setzero_ps();
   for (int64_t t = 0; t < count; ++t) {
     const int64_t at = (t0 + t) * x.blocks + b;
@@ -39,7 +39,7 @@ void add_tile_block(const Panel& panel, const QuantRows& x, int64_t t0, int64_t 
     __m512 value;
     if constexpr (F::kHasHalves) {
       static_assert(kOffset == 32);
-      const __m512i ones = _mm512_set1_epi16(1);
+      const __m512i ones = _mm512_set1_epi32(0x00010001);
       __m512i first = _mm512_madd_epi16(broadcast4(x.minus32 + at * 4), ones);
       __m512i second = _mm512_madd_epi16(broadcast4(x.minus32 + at * 4 + 2), ones);
 #pragma GCC unroll 4
