@@ -161,6 +161,17 @@ def test_float_products_of_odd_widths(kind: str, cols: int, isa: str) -> None:
     assert_same_bits(testing.linear(isa, w[:2], kind, x[6:]), want[6:, :2])
 
 
+@needs_sets
+@each_set
+@pytest.mark.parametrize("rows", [65552, 65541])
+def test_rows_too_long_for_the_cache_equal_the_scalar_twin(rows: int, isa: str) -> None:
+    rng = np.random.default_rng(4)
+    w, x = weights("Q4_0", rows, 32, rng), rng.standard_normal((3, 32)).astype(np.float32)
+    y = testing.linear(isa, w, "Q4_0", x, 2)
+    assert y.ctypes.data % 64 == 0  # whole lines are written past the cache: of 65552 all, of 65541 those of some rows
+    assert_same_bits(y, testing.linear("scalar", w, "Q4_0", x))
+
+
 # ---- products at the edge ----
 
 

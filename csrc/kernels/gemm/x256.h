@@ -62,7 +62,16 @@ void add_tile_block(const Panel& panel, const QuantRows& x, int64_t t0, int64_t 
   }
 }
 
-inline void store_rows(__m256 low, __m256 high, int64_t rows, float* y) {
+// Outputs with rows this long (the head's) are gone from the caches before they are read: whole lines go past them, and
+// are not fetched to be written. `y` is a line's beginning where the output and its rows begin at lines.
+constexpr int64_t kStreamedRow = 65536;
+
+inline void store_rows(__m256 low, __m256 high, int64_t rows, bool stream, float* y) {
+  if (rows == kPanelRows && stream && reinterpret_cast<uintptr_t>(y) % 64 == 0) {
+    _mm256_stream_ps(y, low);
+    _mm256_stream_ps(y + 8, high);
+    return;
+  }
   if (rows == kPanelRows) {
     _mm256_storeu_ps(y, low);
     _mm256_storeu_ps(y + 8, high);
@@ -84,7 +93,8 @@ void tile(const Panel& panel, int64_t rows, int64_t blocks, const QuantRows& x, 
     for (int p = 0; p < n; ++p)
       for (int t = 0; t < NT; ++t)
         for (int h = 0; h < 2; ++h) sums.s[p][t][h] = _mm256_add_ps(sums.s[p][t][h], sums.s[p + n][t][h]);
-  for (int t = 0; t < NT; ++t) store_rows(sums.s[0][t][0], sums.s[0][t][1], rows, y + (t0 + t) * ldy);
+  const bool stream = ldy >= kStreamedRow;
+  for (int t = 0; t < NT; ++t) store_rows(sums.s[0][t][0], sums.s[0][t][1], rows, stream, y + (t0 + t) * ldy);
 }
 
 template <class F>
@@ -93,6 +103,7 @@ void gemm(const Panel& panel, int64_t rows, int64_t blocks, const QuantRows& x, 
   for (; t + kTileTokens <= count; t += kTileTokens) tile<F, kTileTokens>(panel, rows, blocks, x, t, y, ldy);
   for (; t + 2 <= count; t += 2) tile<F, 2>(panel, rows, blocks, x, t, y, ldy);
   for (; t < count; ++t) tile<F, 1>(panel, rows, blocks, x, t, y, ldy);
+  if (ldy >= kStreamedRow) _mm_sfence();  // before another thread is told that the rows are there
 }
 
 template <class F>
