@@ -5,7 +5,7 @@
 //   products are added with fused multiply-adds into `kPhases` partial sums, block (or element) i into sum i mod kPhases,
 //   and the partial sums are folded as a tree: s[i] += s[i + n/2] until one is left.
 // The product of two blocks is one integer times the product of their scales; where halves of a block have integer scales,
-// these are part of that integer, which is below 2^24: exact as a float too.
+// these are part of that integer. Of 6-bit weights it is at most 32 * 32 * 127 * 128 < 2^24, so exact as a float too.
 // So a result does not depend on how rows, tokens or threads were grouped, and each table can be compared for equality.
 #pragma once
 
