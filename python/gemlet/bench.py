@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _core
-from .model import load
+from .model.opened import load
 from .types import check_int
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .model import Model
+    from .model.opened import Model
 
 _MIB = 2**20
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..chat.result import ChatResult
     from ..chat.stream import ChatStream
-    from ..model import Model
+    from ..model.opened import Model
 
 # Options of a turn that /set can change, with how to read them.
 SETTINGS = {

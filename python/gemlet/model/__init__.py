@@ -1,0 +1,1 @@
+"""The public `Model`: `opened` has it and `load`, its sides are the other files."""
