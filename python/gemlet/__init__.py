@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     )
     from .generation.stream import GenerationStream
     from .model.explaining import ImageExplanation
-    from .model.opened import Model, load
+    from .model.model import Model, load
     from .planning.plan import plan
     from .prompt import Audio, Image, Prompt, Video
     from .quantization import quantize
@@ -75,7 +75,7 @@ _HOME = {
     ),
     "ImageExplanation": "model.explaining",
     "GenerationStream": "generation.stream",
-    **dict.fromkeys(("Model", "load"), "model.opened"),
+    **dict.fromkeys(("Model", "load"), "model.model"),
     "AsyncChatStream": "chat.awaiting",
     "ChatResult": "chat.result",
     "ChatStream": "chat.stream",

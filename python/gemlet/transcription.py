@@ -124,7 +124,7 @@ def listener_of(model: Any, *, threads: int | None = None, compute: str = "auto"
     path = _found(model)
     if _is_whisper(path):
         return load_whisper(model, threads=threads, compute=compute)
-    from .model.opened import load
+    from .model.model import load
 
     return hearing(load(path, threads="auto" if threads is None else threads, compute=compute))
 

@@ -1,13 +1,13 @@
-"""The chat side of `Model`: docstrings, options and defaults. What they do is in the other files of this folder."""
+"""The side of `Model` that talks: docstrings, options and defaults. What they do is in the folder `chat`."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from ..types import GenerateOptions, unknown_option
+from .generating import Generating
 
-# The rest of the folder is imported when a model first chats: a start without a chat should not pay for it.
+# `chat` is imported when a model first chats: a start without a chat should not pay for it.
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
     from typing import Literal, overload
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from ..chat.format import ChatFormat, Prompt
     from ..chat.result import ChatResult
     from ..chat.stream import ChatStream
-    from ..generation.stream import GenerationStream
-    from ..soft import Senses
     from ..types import GenerateArgs
 
     Messages = str | Sequence[Any]
@@ -36,30 +34,8 @@ _OWN = ("tools", "tool_choice", "think", "preserve_thinking", "stream", *_MEDIA)
 _NEVER = ("<image|>", "<audio|>")
 
 
-class ChatMethods:
-    """The methods; `Model` has the engine."""
-
-    _path: str
-    _info: dict[str, Any]
-    _format: ChatFormat | None = None
-
-    @property
-    @abstractmethod
-    def _engine(self) -> _core.Model: ...
-
-    @abstractmethod
-    def _begin(
-        self,
-        ids: NDArray[np.int32] | _core.Prompt,
-        options: GenerateOptions,
-        warnings: list[str],
-        after: int | None = None,
-        session: _core.Session | None = None,
-    ) -> GenerationStream: ...
-
-    @property
-    @abstractmethod
-    def _senses(self) -> Senses: ...
+class Chatting(Generating):
+    """The methods of a model that talk."""
 
     def _turn(self, message: dict[str, Any], media: dict[str, Any]) -> dict[str, Any]:
         """A message for a session to keep: with soft tokens in place of the images and sounds in it and beside it."""

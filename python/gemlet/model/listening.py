@@ -1,4 +1,4 @@
-"""What a model hears: sound as soft tokens. Sources are read by `media`, the work is done in C++."""
+"""The side of `Model` that hears: docstrings and checks of arguments. Encoding is in `senses`, words in `speech`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _core
-from ..errors import MediaError
+from ..senses import hearing
+from .opened import Opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,106 +17,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Unpack
 
-    from ..media.audio import Sound
     from ..speech.options import SpeechArgs
     from ..speech.reading import TranscriptStream
     from ..speech.results import Transcript
 
-MAX_SECONDS = 3 * 3600  # of one prompt: more tokens than any context holds
-_TOGETHER = 800  # tokens that go through the tower together where nobody waits for the first
 
-
-def hear_audio(
-    engine: _core.Model, name: str, source: Any, where: str = "audio", *, start: float = 0.0, end: float | None = None
-) -> tuple[NDArray[np.float32], list[str]]:
-    """Soft tokens (n, D) of one sound, or of what lies between two times in seconds; and notes: what was done to it."""
-    from ..media.audio import Sound
-
-    expect_hearing(engine, name, where)
-    sound = Sound(source, where=where, start=start, end=end)
-    rows = list(_heard(engine, sound, _TOGETHER, MAX_SECONDS))
-    return np.concatenate(rows), sound.notes
-
-
-def audio_size(
-    engine: _core.Model, source: Any, where: str = "audio", *, start: float = 0.0, end: float | None = None
-) -> int:
-    """How many soft tokens `hear_audio` would give."""
-    from ..media.audio import Sound
-
-    sound, samples = Sound(source, where=where, start=start, end=end), 0
-    for block in sound:
-        _check_length(sound, MAX_SECONDS)
-        samples += len(block)
-    count = int(_core.heard_tokens(engine, samples))
-    if count == 0:
-        raise _too_short(engine, sound)
-    return count
-
-
-def _check_length(sound: Sound, seconds: float) -> None:
-    if sound.seconds > seconds:
-        raise MediaError(
-            f"{sound.where}: it is longer than {seconds / 3600:g} hours, more than a context holds; cut it, or "
-            "take its tokens as they come with listen()"
-        )
-
-
-def _too_short(engine: _core.Model, sound: Sound) -> MediaError:
-    return MediaError(
-        f"{sound.where}: {sound.seconds * 1000:.1f} ms are too short; at least "
-        f"{_core.hearing(engine)['least_samples']} samples at 16 kHz are needed"
-    )
-
-
-def expect_hearing(engine: _core.Model, name: str, where: str) -> None:
-    """MediaError for a model that does not hear."""
-    if _core.hearing(engine) is None:
-        raise MediaError(
-            f"{where}: the model {name!r} has no part that hears; load one that has (of a GGUF model that part is a "
-            "file of its own beside it, mmproj)"
-        )
-
-
-def _heard(
-    engine: _core.Model, sound: Sound, together: int, seconds: float, notes: bool = False
-) -> Iterator[NDArray[np.float32]]:
-    """Rows as they are made; MediaError for a sound without any, or longer than `seconds`. notes: tell the logger."""
-    ear = _core.Ear(engine, together)
-    made = 0
-    for block in sound:
-        _check_length(sound, seconds)
-        rows = ear.feed(block)
-        made += len(rows)
-        if len(rows):
-            yield rows
-    rows = ear.feed(np.zeros(0, np.float32), True)
-    if made + len(rows) == 0:
-        raise _too_short(engine, sound)
-    if len(rows):
-        yield rows
-    if notes:
-        _tell(sound.notes)
-
-
-def _tell(notes: list[str]) -> None:
-    """What was done to a sound, to the logger "gemlet", where there is no result that could hold it."""
-    if notes:
-        import logging
-
-        for note in notes:
-            logging.getLogger("gemlet").warning("%s", note)
-
-
-class Hearing:
-    """The methods of a model that hear; the model has `_engine` and `name`."""
-
-    if TYPE_CHECKING:
-
-        @property
-        def _engine(self) -> _core.Model: ...
-        @property
-        def name(self) -> str: ...
+class Hearing(Opened):
+    """The methods of a model that hear."""
 
     @property
     def hears(self) -> bool:
@@ -137,8 +45,8 @@ class Hearing:
         Traceback (most recent call last):
         gemlet.errors.MediaError: audio: the model 'Gemma 3 270m' has no part that hears; ...
         """
-        rows, notes = hear_audio(self._engine, self.name, source)
-        _tell(notes)
+        rows, notes = hearing.hear_audio(self._engine, self.name, source)
+        hearing.tell(notes)
         return rows
 
     def listen(self, source: Any, *, every: float = 1.0) -> Iterator[NDArray[np.float32]]:
@@ -155,8 +63,8 @@ class Hearing:
 
         if isinstance(every, bool) or not isinstance(every, (int, float)) or not 0 < every <= 60:
             raise ValueError(f"listen: every must be a number of seconds above 0 and at most 60, not {every!r}")
-        expect_hearing(self._engine, self.name, "audio")
-        return _heard(self._engine, Sound(source), max(1, round(every * 25)), float("inf"), True)
+        hearing.expect_hearing(self._engine, self.name, "audio")
+        return hearing.heard(self._engine, Sound(source), max(1, round(every * 25)), float("inf"), True)
 
     if TYPE_CHECKING:
 
@@ -180,5 +88,5 @@ class Hearing:
         """
         from ..speech.reading import started
 
-        expect_hearing(self._engine, self.name, "audio")
+        hearing.expect_hearing(self._engine, self.name, "audio")
         return started(self, src, options, stream)

@@ -5,7 +5,6 @@ Docstrings, checks of arguments and limits; the arithmetic is in `measures` and 
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,42 +13,21 @@ from ..arrays import as_ids, as_positions, several
 from ..results import Routing
 from ..types import check_choice, check_int, check_labels
 from . import measures
+from .opened import Opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from .. import _core
     from ..results import Decision, Perplexity
-
-    Tokens = str | Sequence[int] | NDArray[np.integer[Any]] | Any
+    from .opened import Tokens
 
 LOGITS_LIMIT = 1 << 30  # bytes of one result; past it a call is more likely a mistake than a wish
 
 
-class Questions:
-    """The methods; `Model` has the engine."""
-
-    _info: dict[str, Any]
-
-    @property
-    @abstractmethod
-    def _engine(self) -> _core.Model: ...
-
-    @property
-    @abstractmethod
-    def context(self) -> int:
-        """Tokens that prompt and answer may have together."""
-
-    @property
-    @abstractmethod
-    def vocab_size(self) -> int:
-        """Number of token ids, V."""
-
-    @abstractmethod
-    def tokenize(self, text: str, *, add_bos: bool = True, parse_special: bool = False) -> NDArray[np.int32]:
-        """Token ids (T,) int32 of a text."""
+class Questions(Opened):
+    """The methods of `Model` that answer them."""
 
     def logits(self, x: Tokens, *, positions: Any = None) -> NDArray[np.float32]:
         """Logits (n, V) float32 of the token after each of the wanted positions, as the sampler sees them.
@@ -235,7 +213,3 @@ class Questions:
                 "ask for fewer layers, heads or positions at a time"
             )
         return self._engine.attention(ids, chosen, which, [int(position) for position in wanted])
-
-    @abstractmethod
-    def _ids(self, x: Tokens, name: str = "x") -> NDArray[np.int32] | _core.Prompt:
-        """What the engine reads: of a string, ids, or a `Prompt`."""

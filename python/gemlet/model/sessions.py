@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from .. import _core
 from ..errors import BadFile
 from ..soft import SoftTokens
 from ..types import check_int
+from .chatting import Chatting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -230,23 +230,8 @@ def _messages_of(notes: bytes, path: str) -> list[dict[str, Any]]:
     return list(messages)
 
 
-class Sessions:
+class Sessions(Chatting):
     """The methods of `Model` that make sessions."""
-
-    @property
-    @abstractmethod
-    def _engine(self) -> _core.Model: ...
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """What the file calls the model."""
-
-    @abstractmethod
-    def _turn(self, message: dict[str, Any], media: dict[str, Any]) -> dict[str, Any]: ...
-
-    @abstractmethod
-    def _talk(self, messages: list[dict[str, Any]], options: dict[str, Any], session: _core.Session) -> ChatStream: ...
 
     def session(self, *, system: str | None = None, messages: Sequence[dict[str, Any]] = ()) -> Session:
         """A conversation that keeps what the model read of it: each turn is read from where the last one ended.

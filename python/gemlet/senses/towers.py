@@ -22,21 +22,21 @@ class Eyes:
 
     def encode_image(self, source: Any, *, image_tokens: int | str) -> SoftTokens:
         """Soft tokens of one picture."""
-        from .seeing import see_image
+        from .vision import see_image
 
         seen = see_image(self._engine, self._name, source, image_tokens)
         return SoftTokens(seen.tokens, grid=seen.grid, notes=_bare(seen.notes, "image"))
 
     def size_image(self, source: Any, *, image_tokens: int | str) -> Sized:
         """How many that would be."""
-        from .seeing import image_grid
+        from .vision import image_grid
 
         rows, columns = image_grid(self._engine, source, image_tokens)
         return sized("image", [rows * columns])
 
     def encode_video(self, source: Any, *, image_tokens: int | str, **options: Any) -> SoftTokens:
         """Soft tokens of a film's frames, with their times."""
-        from .seeing import see_frames
+        from .vision import see_frames
 
         frames = self._fitting(source, image_tokens, options)
         seen = list(see_frames(self._engine, self._name, frames, image_tokens))
@@ -50,7 +50,7 @@ class Eyes:
     def size_video(self, source: Any, *, image_tokens: int | str, **options: Any) -> Sized:
         """How many that would be; the film is decoded, which tells how many frames it really has."""
         from ..media.video import sample
-        from .seeing import image_grid
+        from .vision import image_grid
 
         counts, times = [], []
         for frame in sample(source, **options):
@@ -62,7 +62,7 @@ class Eyes:
     def _fitting(self, source: Any, image_tokens: int | str, options: dict[str, Any]) -> Iterator[Frame]:
         """Frames of a film; MediaError once it is clear that no prompt could hold them, before any is encoded."""
         from ..media.video import count, sample
-        from .seeing import expect_sight, image_grid
+        from .vision import expect_sight, image_grid
 
         expect_sight(self._engine, self._name, "video")
         context, expected, tokens = int(self._engine.info()["context"]), count(source, **options) or 1, 0
@@ -85,14 +85,14 @@ class Ears:
 
     def encode_audio(self, source: Any, *, start: float = 0.0, end: float | None = None) -> SoftTokens:
         """Soft tokens of one sound, from `start` to `end` seconds."""
-        from .listening import hear_audio
+        from .hearing import hear_audio
 
         rows, notes = hear_audio(self._engine, self._name, source, start=start, end=end)
         return SoftTokens(rows, "audio", notes=_bare(notes, "audio"))
 
     def size_audio(self, source: Any, *, start: float = 0.0, end: float | None = None) -> Sized:
         """How many that would be; the sound is decoded, which tells how long it really is."""
-        from .listening import audio_size
+        from .hearing import audio_size
 
         return sized("audio", [audio_size(self._engine, source, start=start, end=end)])
 
