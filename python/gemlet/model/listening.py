@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _core
-from ..senses import hearing
 from .opened import Opened
 
 if TYPE_CHECKING:
@@ -45,6 +44,8 @@ class Hearing(Opened):
         Traceback (most recent call last):
         gemlet.errors.MediaError: audio: the model 'Gemma 3 270m' has no part that hears; ...
         """
+        from ..senses import hearing
+
         rows, notes = hearing.hear_audio(self._engine, self.name, source)
         hearing.tell(notes)
         return rows
@@ -60,6 +61,7 @@ class Hearing(Opened):
         gemlet.errors.MediaError: audio: the model 'Gemma 3 270m' has no part that hears; ...
         """
         from ..media.audio import Sound
+        from ..senses import hearing
 
         if isinstance(every, bool) or not isinstance(every, (int, float)) or not 0 < every <= 60:
             raise ValueError(f"listen: every must be a number of seconds above 0 and at most 60, not {every!r}")
@@ -86,6 +88,7 @@ class Hearing(Opened):
         Traceback (most recent call last):
         gemlet.errors.MediaError: audio: the model 'Gemma 3 270m' has no part that hears; ...
         """
+        from ..senses import hearing
         from ..speech.reading import started
 
         hearing.expect_hearing(self._engine, self.name, "audio")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
-from ..senses import vision
 from ..types import check_int
 from .opened import Opened
 
@@ -42,6 +41,8 @@ class Sight(Opened):
         Traceback (most recent call last):
         gemlet.errors.MediaError: image: the model ... has no part that sees; ...
         """
+        from ..senses import vision
+
         return vision.see_image(self._engine, self.name, source, image_tokens).tokens
 
     def encode_video(
@@ -65,6 +66,7 @@ class Sight(Opened):
         gemlet.errors.MediaError: video: the model ... has no part that sees; ...
         """
         from ..media.video import sample
+        from ..senses import vision
 
         vision.check_budget("encode_video", image_tokens)
         vision.expect_sight(self._engine, self.name, "video")
@@ -95,7 +97,8 @@ class Sight(Opened):
         Traceback (most recent call last):
         gemlet.errors.MediaError: explain_image: the model ... has no part that sees; ...
         """
-        from ..model.explaining import explain_image
+        from ..senses import vision
+        from .explaining import explain_image
 
         call = "explain_image"
         vision.expect_sight(self._engine, self.name, call)
