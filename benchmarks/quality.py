@@ -20,7 +20,7 @@ import numpy as np
 
 import gemlet
 from gemlet import _core
-from gemlet.sources import resolve
+from gemlet.local.sources import resolve
 
 PROSE = Path(__file__).with_name("prose.txt")
 
