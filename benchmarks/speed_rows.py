@@ -60,25 +60,32 @@ def _decode(bench: Bench, row: Row, name: str, tokens: int, kinds: Iterable[str]
     return side_by_side(bench, row, name, lambda process: process.ask("decode", tokens), kinds)
 
 
+def _shares_of_read(
+    row: Row, info: dict[str, Any], bar: float | None = None, stretch: float | None = None
+) -> list[Check]:
+    """Of the best of a few reads, which the bar means, and of their mean, which a shared host lets a longer run have."""
+    best, mean = (of_peak(row, info["bytes_per_token"], name) for name in ("read_gb_s", "read_mean_gb_s"))
+    return [Check("of the read bandwidth", best, bar, stretch), Check("of its mean", mean)]
+
+
 def decode_270m(bench: Bench) -> Row:
     row = Row("270m-decode", "270M Q4_K_M, decode")
     info = _decode(bench, row, "270m", 96)
-    row.checks = [ratio(row, 1.5), Check("of the read bandwidth", of_peak(row, info["bytes_per_token"], "read_gb_s"))]
+    row.checks = [ratio(row, 1.5), *_shares_of_read(row, info)]
     return row
 
 
 def decode_e2b(bench: Bench) -> Row:
     row = Row("e2b-decode", "E2B Q4_0, decode")
     info = _decode(bench, row, "e2b", 32)
-    share = of_peak(row, info["bytes_per_token"], "read_gb_s")
-    row.checks = [ratio(row, 1.25), Check("of the read bandwidth", share, 0.9, 0.97)]
+    row.checks = [ratio(row, 1.25), *_shares_of_read(row, info, 0.9, 0.97)]
     return row
 
 
 def decode_e4b(bench: Bench) -> Row:
     row = Row("e4b-decode", "E4B Q4_0, decode")
     info = _decode(bench, row, "e4b", 24)
-    row.checks = [ratio(row, None), Check("of the read bandwidth", of_peak(row, info["bytes_per_token"], "read_gb_s"))]
+    row.checks = [ratio(row, None), *_shares_of_read(row, info)]
     return row
 
 
@@ -90,8 +97,7 @@ def decode_26b(bench: Bench) -> Row:
         for _ in range(2):
             process.ask("prompt", PROMPT)  # maps nearly every expert
         pairs(bench, row, {GEMLET: process}, lambda engine: engine.ask("decode", 24))
-    share = of_peak(row, info["bytes_per_token"], "read_gb_s")
-    row.checks = [Check("of the read bandwidth", share, 0.8, 0.9)]
+    row.checks = _shares_of_read(row, info, 0.8, 0.9)
     row.note = f"{info['bytes_per_token'] / 1e6:,.0f} MB touched a token"
     return row
 

@@ -32,7 +32,7 @@ py::dict measure_limits(int threads) {
     limits = ops::measure_limits(kernels::active(), Team(threads));
   }
   py::dict d;
-  d["read_gb_s"] = limits.read_gb_s, d["int8_gops"] = limits.int8_gops;
+  d["read_gb_s"] = limits.read_gb_s, d["read_mean_gb_s"] = limits.read_mean_gb_s, d["int8_gops"] = limits.int8_gops;
   return d;
 }
 

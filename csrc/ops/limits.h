@@ -7,8 +7,9 @@
 namespace gemlet::ops {
 
 struct Limits {
-  double read_gb_s = 0;  // 10^9 bytes a second, all threads streaming
-  double int8_gops = 0;  // 10^9 operations a second, a multiply-add counting two
+  double read_gb_s = 0;       // 10^9 bytes a second, all threads streaming: the best of a few runs
+  double read_mean_gb_s = 0;  // their mean: what a shared machine gives over a longer time
+  double int8_gops = 0;       // 10^9 operations a second, a multiply-add counting two
 };
 
 // About 0.1 s; holds 256 MiB while it runs. Throws std::bad_alloc.
