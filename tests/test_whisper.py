@@ -278,22 +278,22 @@ def anonymous() -> float:
     return (kib["VmRSS:"] - kib["RssFile:"]) / 1024
 
 
-def test_the_hundredth_window_takes_no_more_than_the_second(tmp_path: Path) -> None:
+def test_later_windows_take_no_more_than_the_second(tmp_path: Path) -> None:
     """Prompts and texts of all lengths: windows and texts go on with the memory of those before them."""
-    sizes = models.Sizes(width=256, heads=4, ffn=256, encoder_layers=1, decoder_layers=4)
+    sizes = models.Sizes(width=256, heads=4, ffn=256, encoder_layers=1, decoder_layers=8)
     path = models.write_folder(tmp_path / "wide", sizes, models.tensors(sizes))
     chance = np.random.default_rng(5)
     with Whisper(path, threads=1) as whisper:
 
-        def window(seconds: float, prompt: int, most: int) -> None:
-            made = whisper.encode(SOUND, seconds=seconds)
+        def window(prompt: int, most: int) -> None:
+            made = whisper.encode(SOUND, seconds=16)
             before = chance.integers(0, 200, prompt).tolist()
             whisper.decode(made, language="en", prompt=before, beam_size=5, max_tokens=most)
 
-        window(30, 200, 70), window(30, 64, 1)
+        window(200, 70), window(64, 1)
         began = anonymous()
-        for _ in range(12):
-            window(float(chance.uniform(4, 30)), int(chance.integers(0, 223)), int(chance.integers(1, 40)))
+        for _ in range(6):
+            window(int(chance.integers(0, 223)), int(chance.integers(1, 90)))
         assert anonymous() - began < 2
 
 
