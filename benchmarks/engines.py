@@ -46,7 +46,7 @@ class Gemlet:
     """The public API, and the profile behind `gemlet bench --profile`."""
 
     def __init__(self, path: str, threads: int, context: int) -> None:
-        from gemlet.model import load
+        from gemlet.model.model import load
 
         began = time.perf_counter()
         self._model = load(path, threads=threads, context=context, draft="off")

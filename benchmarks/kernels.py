@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from gemlet import _core
 from gemlet._core import testing
-from gemlet.mixes import block_bytes
+from gemlet.planning.mixes import block_bytes
 
 FORMATS = ("Q4_0", "Q5_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
 KINDS = ("matvec", "gemm", "attention")

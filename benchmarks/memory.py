@@ -246,7 +246,7 @@ def main() -> int:
     if args.worker:
         work(args)
         return 0
-    from gemlet.sources import resolve
+    from gemlet.local.sources import resolve
 
     path = resolve(args.model)
     args.context = args.context or (131_072 if args.long else 4096)

@@ -18,7 +18,7 @@ from typing import Any
 import gemlet
 import memory
 from gemlet import bench
-from gemlet.sources import resolve
+from gemlet.local.sources import resolve
 
 MIB = 2**20
 

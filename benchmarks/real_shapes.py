@@ -27,9 +27,9 @@ from typing import BinaryIO
 import gguf
 import numpy as np
 
-from gemlet import mixes
 from gemlet._core import testing
-from gemlet.sizes import FAMILY, ROPE_FREQS, VOCABULARY, LayerSizes, Sizes
+from gemlet.planning import mixes
+from gemlet.planning.sizes import FAMILY, ROPE_FREQS, VOCABULARY, LayerSizes, Sizes
 from shapes_vocabulary import vocabulary
 
 PIECE = 32 << 20  # bytes made at a time

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from functools import cache
 
-from gemlet import _core, demo
-from gemlet.sizes import VOCABULARY
+from gemlet import _core
+from gemlet.local import demo
+from gemlet.planning.sizes import VOCABULARY
 
 NORMAL, CONTROL, USER_DEFINED, BYTE = 1, 3, 4, 6
 MARK = "\u2581"  # stands for a space

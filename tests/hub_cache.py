@@ -23,7 +23,7 @@ def only_this(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("GEMLET_MODELS", str(tmp_path / "models"))
-    monkeypatch.setattr("gemlet.demo.installed", lambda: False)
+    monkeypatch.setattr("gemlet.local.demo.installed", lambda: False)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "hf" / "hub"
 

@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from gemlet import caches
+from gemlet.local import caches
 from hub_cache import TINY, only_this
 
 TOKEN = "hf_goodtoken"
@@ -217,7 +217,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     only_this(tmp_path, monkeypatch)
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
-    monkeypatch.setattr("gemlet.transfer.time", SimpleNamespace(sleep=lambda seconds: None))
+    monkeypatch.setattr("gemlet.hub.transfer.time", SimpleNamespace(sleep=lambda seconds: None))
     with Hub() as hub:
 
         def connect(self, address):

@@ -1,4 +1,4 @@
-"""Loads scripts, which belong to no package, for tests: those of tools/, and those that make the golden files."""
+"""Loads scripts, which belong to no package, for tests: of tools, of benchmarks, and the makers of golden files."""
 
 from __future__ import annotations
 
@@ -36,5 +36,9 @@ def script(path: Path) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(path.parent))  # as for a script that is run: it may import its neighbours
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
     return module

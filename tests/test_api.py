@@ -142,7 +142,7 @@ def test_logits(m):
 
 
 def test_logits_above_the_limit_are_refused_before_any_work(m, monkeypatch):
-    monkeypatch.setattr("gemlet.questions.LOGITS_LIMIT", 8 << 20)
+    monkeypatch.setattr("gemlet.model.questions.LOGITS_LIMIT", 8 << 20)
     began = time.perf_counter()
     with pytest.raises(ValueError, match=r"900 positions.*limit of 0.0078125 GiB.*at most 8 at a time"):
         m.logits(np.full(900, 5))
@@ -368,7 +368,7 @@ def test_what_loading_did_unasked_is_told_and_logged(m, monkeypatch, caplog):
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr("gemlet.model._core.Model", Warned)
+    monkeypatch.setattr("gemlet.model.opened._core.Model", Warned)
     with gemlet.load(m.path) as model:
         assert model.warnings == ["the file names no end token"]
     assert [(r.name, r.levelname, r.message) for r in caplog.records] == [("gemlet", "WARNING", model.warnings[0])]

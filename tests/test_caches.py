@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import gemlet
-from gemlet import caches, hub, sources
 from gemlet.cli import main
+from gemlet.hub.pull import pull
+from gemlet.local import caches, sources
 from gemma4_folder import write_safetensors
 from hub_cache import COMMIT, GOLDEN, OTHER, PACKAGE, TINY, only_this, write_repo
 
@@ -225,7 +226,7 @@ def test_list_as_a_table_and_as_json(cache, tmp_path, capsys):
 
 
 def test_list_knows_the_demo(cache, monkeypatch, capsys):
-    monkeypatch.setattr("gemlet.demo.installed", lambda: True)
+    monkeypatch.setattr("gemlet.local.demo.installed", lambda: True)
     assert main(["list"]) == 0
     assert "not put together yet" in capsys.readouterr().out
 
@@ -259,4 +260,4 @@ def test_show_a_folder_and_a_name(cache, tmp_path, capsys):
 def test_without_the_extra_the_install_line_is_named(cache, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(gemlet.MissingExtra, match=r"pip install 'gemlet\[hub\]'"):
-        hub.pull("org/m")
+        pull("org/m")

@@ -239,11 +239,11 @@ def test_wrong_words(words, code, message, capsys):
 
 
 def test_what_a_model_writes_does_not_steer_the_terminal(capsys, monkeypatch):
-    from gemlet.cli import chat
+    from gemlet.cli.chat_output import Show
 
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("NO_COLOR", "1")
-    show = chat._Show(False)
+    show = Show(False)
     show.add("thinking", "a\x1b[2J\r")
     show.add("text", "b\x07\tc\x9b")
     show.end()

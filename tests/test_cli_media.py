@@ -13,7 +13,7 @@ import pytest
 from chat_cases import TEMPLATE
 from chat_model import write_model
 from gemlet.cli import main
-from gemlet.model import Model
+from gemlet.model.model import Model
 from gemlet.soft import Senses
 from towers import Towers
 

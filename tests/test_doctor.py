@@ -29,4 +29,4 @@ def test_every_extra_of_the_project_is_looked_for():
     text = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
     section = text.split("[project.optional-dependencies]")[1].split("\n[")[0]
     extras = set(re.findall(r"^(\w+) = ", section, re.MULTILINE))
-    assert set(doctor.EXTRAS) == extras - {"all", "dev"}
+    assert set(doctor.EXTRAS) == extras - {"all", "dev", "parity"}

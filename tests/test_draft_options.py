@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import gemlet
-from gemlet import sources
+from gemlet.local import sources
 
 pytest.importorskip("gguf")
 

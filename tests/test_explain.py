@@ -15,7 +15,7 @@ import looking_model
 import pictures
 from chat_cases import TEMPLATE
 from chat_model import write_model
-from gemlet.explaining import ImageExplanation, enlarged, words_of
+from gemlet.model.explaining import ImageExplanation, enlarged, words_of
 from load_tool import maker
 
 pytest.importorskip("gguf")

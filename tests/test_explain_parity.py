@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import gemlet
-import gemlet.explaining
 import tokenizer_json_files
 from chat_cases import TEMPLATE, vocabulary
+from gemlet.model.explaining import words_of
 from load_tool import maker
 
 pytestmark = pytest.mark.parity
@@ -57,7 +57,7 @@ def test_maps_are_the_mean_of_its_attentions(tmp_path: Path, name: str) -> None:
     mean = torch.stack([out.attentions[i][0] for i in layers]).mean(dim=(0, 1)).numpy()
     seen = np.flatnonzero(ids[0].numpy() == model.config.image_token_id)
     looked = mean[prompt - 1 : -1][:, seen]
-    expected = np.stack([looked[at].mean(axis=0) for _, at in gemlet.explaining.words_of(pieces)])
+    expected = np.stack([looked[at].mean(axis=0) for _, at in words_of(pieces)])
     assert made.words == ANSWER.split()
     np.testing.assert_allclose(made.map.reshape(len(made.words), -1), expected, atol=2e-5)
     assert expected.max() > 1e-3

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemlet import Cancelled, ContextOverflow, GenerateOptions
-from gemlet.generation import DEFAULTS, GenerationStream, core_options, fit
+from gemlet.generation.stream import DEFAULTS, GenerationStream, core_options, fit
 
 BOS = 2
 END = {"prompt_tokens": 3, "completion_tokens": 2, "prefill_s": 0.1, "decode_s": 0.1, "queue_s": 0.0, "stop": None}

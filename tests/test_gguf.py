@@ -241,10 +241,13 @@ def test_demo_file(demo: str) -> None:
 
 
 @pytest.mark.slow
-def test_every_tensor_of_the_demo_file(demo: str) -> None:
+def test_every_tensor_of_the_demo_file(demo: str, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = Gguf(demo)
+    # As numpy's memmap, each of the million pieces of the vocabulary would cost an object that takes long to make.
+    monkeypatch.setattr(np, "memmap", lambda path, mode: np.fromfile(path, np.uint8))
     reader = gguf.GGUFReader(demo)
     assert [t["name"] for t in opened.tensors()] == [t.name for t in reader.tensors]
     for t in reader.tensors:
-        want = gguf.quants.dequantize(t.data, t.tensor_type)
-        np.testing.assert_array_equal(opened.tensor(t.name).view(np.uint32), want.view(np.uint32), err_msg=t.name)
+        some = np.r_[0 : len(t.data) : len(t.data) // 8192 or 1, len(t.data) - 1]  # of the vocabulary not every row
+        want = gguf.quants.dequantize(t.data[some], t.tensor_type)
+        np.testing.assert_array_equal(opened.tensor(t.name)[some].view(np.uint32), want.view(np.uint32), err_msg=t.name)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import gemlet
 from gemlet import SchemaError
-from gemlet.generation import GenerationStream
+from gemlet.generation.stream import GenerationStream
 from gemlet.types import GenerateOptions
 
 pytest.importorskip("llguidance")
@@ -286,7 +286,7 @@ def test_a_token_that_the_constraint_refuses_is_an_error(tiny: gemlet.Model) -> 
 
 
 def test_ids_without_a_name_are_never_allowed(tiny: gemlet.Model) -> None:
-    from gemlet import grammar
+    from gemlet.generation import grammar
 
     more = tiny.vocab_size + 70
     vocabulary = grammar.Vocabulary(tiny._engine.tokenizer, more, tiny.info["end_ids"])
@@ -302,14 +302,14 @@ def test_ids_without_a_name_are_never_allowed(tiny: gemlet.Model) -> None:
 
 
 def test_a_model_without_an_end_token_is_refused(tiny: gemlet.Model) -> None:
-    from gemlet import grammar
+    from gemlet.generation import grammar
 
     with pytest.raises(SchemaError, match="names no end token"):
         grammar.Vocabulary(tiny._engine.tokenizer, tiny.vocab_size, [])
 
 
 def test_a_model_is_usable_after_a_failed_constraint(tiny: gemlet.Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gemlet import grammar
+    from gemlet.generation import grammar
 
     def fail(self: object, token: int) -> None:
         raise KeyError("no such token")

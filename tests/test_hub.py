@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 
 import gemlet
-from gemlet import caches, hub, transfer
 from gemlet.cli import main
-from gemlet.names import Name
+from gemlet.hub import transfer
+from gemlet.hub.pull import pull
+from gemlet.local import caches, sources
+from gemlet.local.names import Name
 from hub_cache import PACKAGE, TINY
 from hub_server import REPO, TOKEN, WEIGHTS, Repo, cache_of, served
 
@@ -33,7 +35,7 @@ def server(tmp_path, monkeypatch):
 
 def test_a_gguf_file_is_fetched_checked_and_loads_without_a_network(server, tmp_path, monkeypatch):
     told = []
-    done = hub.pull(f"{REPO}:q8_0", progress=lambda *step: told.append(step))
+    done = pull(f"{REPO}:q8_0", progress=lambda *step: told.append(step))
     size = TINY.stat().st_size
     assert (done.name, done.format, done.quant, done.bytes) == (f"{REPO}:Q8_0", "gguf", "Q8_0", size)
     assert done.downloaded_bytes == size
@@ -59,7 +61,7 @@ def test_a_gguf_file_is_fetched_checked_and_loads_without_a_network(server, tmp_
 
 
 def test_a_folder_is_weights_configuration_tokeniser_and_template_only(server):
-    done = hub.pull("https://huggingface.co/org/tiny")
+    done = pull("https://huggingface.co/org/tiny")
     wanted = {
         "config.json",
         "tokenizer.json",
@@ -70,25 +72,25 @@ def test_a_folder_is_weights_configuration_tokeniser_and_template_only(server):
     assert {path.name for path in Path(done.path).iterdir()} == wanted
     assert {file["name"] for file in done.files} == wanted
     assert (done.name, done.format, done.quant) == ("org/tiny", "safetensors", "safetensors")
-    assert gemlet.sources.resolve("org/tiny") == done.path
+    assert sources.resolve("org/tiny") == done.path
     assert {request.path.rsplit("/", 1)[1] for request in server.gets()} == wanted
 
 
 def test_pulling_again_fetches_nothing_and_offline_asks_nobody(server, monkeypatch, capsys):
-    first = hub.pull(REPO)
+    first = pull(REPO)
     assert first.quant == "Q4_K_M"
     server.asked.clear()
-    again = hub.pull(REPO)
+    again = pull(REPO)
     assert (again.path, again.downloaded_bytes) == (first.path, 0)
     assert [file["cached"] for file in again.files] == [True]
     assert server.gets() == []
     server.asked.clear()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    offline = hub.pull(REPO)
+    offline = pull(REPO)
     assert (offline.path, offline.downloaded_bytes, offline.revision) == (first.path, 0, first.revision)
     assert "HF_HUB_OFFLINE" in offline.warnings[0]
     with pytest.raises(gemlet.ModelNotFound, match=r"no model is 'Q8_0'; there is: Q4_K_M"):
-        hub.pull(f"{REPO}:Q8_0")
+        pull(f"{REPO}:Q8_0")
     assert main(["pull", "org/tiny", "--json"]) == 1
     error = json.loads(capsys.readouterr().out)["error"]
     assert error["type"] == "ModelNotFound"
@@ -98,7 +100,7 @@ def test_pulling_again_fetches_nothing_and_offline_asks_nobody(server, monkeypat
 
 def test_a_broken_connection_goes_on_where_it_broke(server):
     server.cut["tiny-Q4_K_M.gguf"] = [100_000, 50_000]
-    done = hub.pull(REPO)
+    done = pull(REPO)
     assert Path(done.path).read_bytes() == WEIGHTS
     asked = [request.headers.get("range") for request in server.gets("Q4_K_M") if request.port == server.ports[1]]
     assert asked == [None, "bytes=100000-", "bytes=150000-"]
@@ -114,7 +116,7 @@ def test_what_an_interrupted_pull_left_is_used(server, tmp_path):
 
     server.cut["tiny-Q4_K_M.gguf"] = [70_000]
     with pytest.raises(Interrupt):
-        hub.pull(REPO, progress=stop)
+        pull(REPO, progress=stop)
     (partial,) = cache_of(tmp_path).glob("blobs/*.incomplete")
     left = partial.stat().st_size
     assert 60_000 < left <= 70_000
@@ -122,7 +124,7 @@ def test_what_an_interrupted_pull_left_is_used(server, tmp_path):
     with pytest.raises(gemlet.ModelNotFound):
         gemlet.load(REPO)
     server.asked.clear()
-    done = hub.pull(REPO)
+    done = pull(REPO)
     assert done.downloaded_bytes == len(WEIGHTS) - left
     assert Path(done.path).read_bytes() == WEIGHTS
     assert server.gets("Q4_K_M")[0].headers["range"] == f"bytes={left}-"
@@ -131,20 +133,20 @@ def test_what_an_interrupted_pull_left_is_used(server, tmp_path):
 def test_a_server_without_ranges_and_a_longer_remainder_start_anew(server, tmp_path):
     server.ranges = False
     server.cut["tiny-Q4_K_M.gguf"] = [100_000]
-    assert Path(hub.pull(REPO).path).read_bytes() == WEIGHTS
+    assert Path(pull(REPO).path).read_bytes() == WEIGHTS
     blobs = cache_of(tmp_path) / "blobs"
     name = server.repos[REPO].etag("tiny-Q8_0.gguf")
     (blobs / f"{name}.incomplete").write_bytes(bytes(1_000_000))
-    assert Path(hub.pull(f"{REPO}:Q8_0").path).read_bytes() == TINY.read_bytes()
+    assert Path(pull(f"{REPO}:Q8_0").path).read_bytes() == TINY.read_bytes()
 
 
 def test_the_token_goes_to_the_hub_and_not_to_its_storage(server, monkeypatch):
     server.repos[REPO].private = True
     with pytest.raises(gemlet.ModelNotFound, match=r"no such repository at .*, or a private one .*set HF_TOKEN"):
-        hub.pull(REPO)
+        pull(REPO)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     server.asked.clear()
-    hub.pull(REPO)
+    pull(REPO)
     for request in server.asked:
         assert request.headers.get("authorization") == (f"Bearer {TOKEN}" if request.port == server.ports[0] else None)
         agent = request.headers["user-agent"]
@@ -155,24 +157,24 @@ def test_the_token_goes_to_the_hub_and_not_to_its_storage(server, monkeypatch):
 
 def test_without_hashes_the_library_fetches_and_a_warning_tells(server):
     server.repos["org/tiny"].hashes = False
-    done = hub.pull("org/tiny")
+    done = pull("org/tiny")
     assert (Path(done.path) / "model.safetensors").read_bytes() == b"tensors"
     assert "the hub gives no hash of model.safetensors: its content was not checked" in done.warnings
 
 
 def test_a_file_too_large_for_plain_requests_is_fetched_by_the_library_and_checked(server, monkeypatch):
     monkeypatch.setattr(transfer, "_LARGEST_PLAIN", 100)
-    assert Path(hub.pull(REPO).path).read_bytes() == WEIGHTS
+    assert Path(pull(REPO).path).read_bytes() == WEIGHTS
     server.corrupt.add("tiny-Q8_0.gguf")
     with pytest.raises(gemlet.BadFile, match="SHA-256"):
-        hub.pull(f"{REPO}:Q8_0")
+        pull(f"{REPO}:Q8_0")
     assert caches.find(Name(REPO, None, "Q4_K_M"), caches.hub_cache())
     assert [model.name for model in caches.everything()] == [f"{REPO}:Q4_K_M"]
 
 
 def test_two_that_pull_at_once_fetch_once(server):
     with ThreadPoolExecutor(2) as pool:
-        both = list(pool.map(hub.pull, [REPO, REPO]))
+        both = list(pool.map(pull, [REPO, REPO]))
     assert both[0].path == both[1].path
     assert sorted(done.downloaded_bytes for done in both) == [0, len(WEIGHTS)]
     assert len([request for request in server.gets() if request.port == server.ports[1]]) == 1
@@ -183,11 +185,11 @@ def test_a_file_system_without_links(server, monkeypatch):
         raise OSError("no links here")
 
     monkeypatch.setattr(transfer.os, "symlink", refuse)
-    done = hub.pull(f"{REPO}:Q8_0")
+    done = pull(f"{REPO}:Q8_0")
     assert Path(done.path).is_file()
     assert not Path(done.path).is_symlink()
-    assert hub.pull(f"{REPO}:Q8_0").downloaded_bytes == 0
-    assert gemlet.sources.resolve(done.name) == done.path
+    assert pull(f"{REPO}:Q8_0").downloaded_bytes == 0
+    assert sources.resolve(done.name) == done.path
     assert main(["rm", done.name, "--yes"]) == 0
     assert not Path(done.path).exists()
 
@@ -216,12 +218,12 @@ def test_the_bar_on_a_terminal(server, monkeypatch, with_tqdm):
 def test_split_files_come_together_and_parts_that_lack_are_an_error(server):
     parts = {f"big-Q8_0-{i:05d}-of-00003.gguf": bytes([i]) * 50 for i in (1, 2, 3)}
     server.repos["org/big"] = Repo(dict(parts))
-    done = hub.pull("org/big")
+    done = pull("org/big")
     assert [file["name"] for file in done.files] == sorted(parts)
     assert done.path.endswith("big-Q8_0-00001-of-00003.gguf")
     del server.repos["org/big"].files["big-Q8_0-00002-of-00003.gguf"]
     with pytest.raises(gemlet.BadFile, match=r"only a part of big-Q8_0: big-Q8_0-00002-of-00003\.gguf missing"):
-        hub.pull("org/big")
+        pull("org/big")
 
 
 def test_the_projector_is_told_and_fetched_on_demand(server, capsys):
@@ -234,22 +236,22 @@ def test_the_projector_is_told_and_fetched_on_demand(server, capsys):
     assert facts["downloaded_bytes"] == 9
     assert (Path(facts["path"]).parent / "mmproj-tiny-F16.gguf").read_bytes() == b"projector"
     server.repos[REPO].files["mmproj-tiny-BF16.gguf"] = b"another"
-    assert hub.pull(REPO, mmproj=True).files[-1]["name"] == "mmproj-tiny-BF16.gguf"
+    assert pull(REPO, mmproj=True).files[-1]["name"] == "mmproj-tiny-BF16.gguf"
     with pytest.raises(gemlet.ModelNotFound, match="no projector file"):
-        hub.pull("org/tiny", mmproj=True)
+        pull("org/tiny", mmproj=True)
 
 
 def test_a_revision_is_kept_beside_the_default_one(server):
     repo = server.repos[REPO]
     repo.refs["v1"] = repo.commit
-    old = hub.pull(f"{REPO}:Q8_0", revision="v1")
+    old = pull(f"{REPO}:Q8_0", revision="v1")
     assert old.name == f"{REPO}@v1:Q8_0"
-    assert gemlet.sources.resolve(old.name) == old.path
+    assert sources.resolve(old.name) == old.path
     repo.files["README.md"] = b"# newer\n"
-    new = hub.pull(f"{REPO}:Q4_K_M")
+    new = pull(f"{REPO}:Q4_K_M")
     assert new.revision != old.revision
-    assert gemlet.sources.resolve(f"{REPO}:Q8_0") == old.path  # only the older snapshot has it
-    assert gemlet.sources.resolve(f"{REPO}@{old.revision[:10]}:Q8_0") == old.path
+    assert sources.resolve(f"{REPO}:Q8_0") == old.path  # only the older snapshot has it
+    assert sources.resolve(f"{REPO}@{old.revision[:10]}:Q8_0") == old.path
     with pytest.raises(gemlet.ModelNotFound, match="to fetch it: gemlet pull org/tiny-gguf@v2:Q8_0"):
         gemlet.load(f"{REPO}@v2:Q8_0")
 
@@ -283,7 +285,7 @@ def test_ctrl_c_in_a_process_of_its_own_and_on_again(server, tmp_path):
     assert left > 0
     server.stall.clear()
     server.asked.clear()
-    done = hub.pull(REPO)
+    done = pull(REPO)
     assert done.downloaded_bytes == len(WEIGHTS) - left
     assert Path(done.path).read_bytes() == WEIGHTS
 

@@ -161,6 +161,17 @@ def test_float_products_of_odd_widths(kind: str, cols: int, isa: str) -> None:
     assert_same_bits(testing.linear(isa, w[:2], kind, x[6:]), want[6:, :2])
 
 
+@needs_sets
+@each_set
+@pytest.mark.parametrize("rows", [65552, 65541])
+def test_rows_too_long_for_the_cache_equal_the_scalar_twin(rows: int, isa: str) -> None:
+    rng = np.random.default_rng(4)
+    w, x = weights("Q4_0", rows, 32, rng), rng.standard_normal((3, 32)).astype(np.float32)
+    y = testing.linear(isa, w, "Q4_0", x, 2)
+    assert y.ctypes.data % 64 == 0  # whole lines are written past the cache: of 65552 all, of 65541 those of some rows
+    assert_same_bits(y, testing.linear("scalar", w, "Q4_0", x))
+
+
 # ---- products at the edge ----
 
 
@@ -199,6 +210,24 @@ def test_extreme_weights_and_activations_do_not_saturate(kind: str, fill: int) -
         assert_same_bits(testing.linear(isa, w, kind, x), want)
         for t in range(6):
             assert_same_bits(testing.linear(isa, w, kind, x[t : t + 1]), want[t : t + 1])
+
+
+@needs_sets
+@pytest.mark.parametrize("half", [-128, 127])
+@pytest.mark.parametrize("fill", [0x00, 0xFF])
+def test_largest_scales_of_half_blocks(fill: int, half: int) -> None:
+    w = np.full((18, 3 * 210), fill, np.uint8)  # Q6_K: weights of -32 or 31
+    w.reshape(18, 3, 210)[:, :, 192:208] = np.uint8(half & 255)
+    w = set_scales(w, "Q6_K", 1.0)
+    x = np.ones((7, 768), np.float32)
+    for t in range(1, 7):  # all lanes, then the lanes of 16-bit sums, each alone
+        x[t] = np.where(np.arange(768) % 2 ** (t // 2) == t % 2, 1, -1)
+    want = testing.linear("scalar", w, "Q6_K", x)
+    assert_product(want, dequantised("Q6_K", w), activations(x))
+    for isa in SETS:
+        assert_same_bits(testing.linear(isa, w, "Q6_K", x), want)
+        for t in range(7):
+            assert_same_bits(testing.linear(isa, w, "Q6_K", x[t : t + 1]), want[t : t + 1])
 
 
 @needs_sets
@@ -254,7 +283,7 @@ def test_quantised_activations_are_the_nearest() -> None:
     rng = np.random.default_rng(9)
     x = (rng.standard_normal((4, 640)) * 10.0 ** rng.integers(-20, 20, (4, 1))).astype(np.float32)
     x[0, 32:64] = 0
-    q, d, total, half_totals, dsum = testing.quantize("scalar", x)
+    q, d, total, minus32, dsum = testing.quantize("scalar", x)
     blocks = x.reshape(4, 20, 32).astype(np.float64)
     assert q.shape == (4, 768)  # padded with zero blocks to a multiple of eight
     assert not q[:, 640:].any()
@@ -264,7 +293,8 @@ def test_quantised_activations_are_the_nearest() -> None:
     error = np.abs(q.reshape(4, 24, 32)[:, :20] * d[:, :20, None].astype(np.float64) - blocks)
     assert (error <= 0.50001 * d[:, :20, None]).all()
     np.testing.assert_array_equal(total, q.reshape(4, 24, 32).sum(-1, dtype=np.int32))
-    np.testing.assert_array_equal(half_totals, q.reshape(4, 48, 16).sum(-1, dtype=np.int32))
+    pairs = q.reshape(4, 24, 2, 4, 2, 2).sum((3, 5), dtype=np.int32)  # halves, then elements 0, 1 and 2, 3 modulo 4
+    np.testing.assert_array_equal(minus32, -32 * pairs)
     np.testing.assert_array_equal(dsum, d * total.astype(np.float32))
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemlet import ContextOverflow
-from gemlet.measures import embed, normalized, perplexity, score, windows
+from gemlet.model.measures import embed, normalized, perplexity, score, windows
 
 
 class CountingModel:

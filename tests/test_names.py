@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gemlet
-from gemlet import names
+from gemlet.local import names
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 import gemlet
-from gemlet import estimates, planning, subjects
 from gemlet.cli import main
+from gemlet.planning import estimates, subjects
+from gemlet.planning import plan as planning
 from gemlet.types import check_bytes
 from gemma4_folder import write_folder
 from test_reference4 import make_gemma4

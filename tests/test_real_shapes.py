@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import gemlet
-from gemlet import _core, mixes
-from gemlet.sizes import FAMILY
+from gemlet import _core
+from gemlet.planning import mixes
+from gemlet.planning.sizes import FAMILY
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 

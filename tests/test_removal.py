@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import gemlet
-from gemlet import removal, sources
 from gemlet.cli import main
+from gemlet.local import removal, sources
 from hub_cache import COMMIT, OTHER, everything_below, only_this, write_repo
 
 

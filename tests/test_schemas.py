@@ -13,7 +13,7 @@ import pytest
 
 import gemlet
 from gemlet import SchemaError
-from gemlet.schemas import shape_of
+from gemlet.generation.schemas import shape_of
 
 TINY = Path(__file__).parent / "golden" / "gemma3_tiny.gguf"
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import gemlet
-from gemlet import _core, estimates, headers, mixes
+from gemlet import _core
 from gemlet.errors import BadFile, UnsupportedModel
-from gemlet.headers import TensorEntry
-from gemlet.sizes import FAMILY, LayerSizes, Sizes
+from gemlet.planning import estimates, headers, mixes
+from gemlet.planning.headers import TensorEntry
+from gemlet.planning.sizes import FAMILY, LayerSizes, Sizes
 from gemma4_folder import write_folder
 from test_reference4 import make_gemma4
 

@@ -30,7 +30,7 @@ class Sizes:
 
 def pieces() -> list[str]:
     """Byte pieces, a few words, special tokens and times, in the order that Whisper has them."""
-    from gemlet.whisper_text import _LETTERS
+    from gemlet.whisper.vocabulary import _LETTERS
 
     words = ["Ġa", "Ġt", "he", "Ġthe", "in", "Ġ-", "Ġ'", "ing", "âĻ", "âĻª"]
     special = ["<|endoftext|>", "<|startoftranscript|>", *(f"<|{name}|>" for name in LANGUAGES), "<|translate|>"]

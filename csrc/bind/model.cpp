@@ -107,7 +107,7 @@ py::array_t<float> logits(const std::shared_ptr<Engine>& e, const py::object& id
   } else {
     for (size_t i = 0; i < prompt.ids.size(); ++i) wanted.push_back(static_cast<int64_t>(i));
   }
-  py::array_t<float> y = out<float>({static_cast<int64_t>(wanted.size()), e->decoder().config().vocabulary});
+  py::array_t<float> y = out_at_line<float>({static_cast<int64_t>(wanted.size()), e->decoder().config().vocabulary});
   run(e, std::make_shared<engine::LogitsJob>(*e, std::move(prompt), std::move(wanted), y.mutable_data()));
   return y;
 }

@@ -34,7 +34,7 @@ py::array_t<float> linear(const std::string& isa, const In<uint8_t>& w, const st
   const Team team(threads);
   ops::Context on(kernels::by_name(isa), team, float_compute);
   ops::Quantised scratch;
-  py::array_t<float> y = out<float>({rows.rows, matrix.rows});
+  py::array_t<float> y = out_at_line<float>({rows.rows, matrix.rows});
   ops::linear(on, rows, {{&matrix, rows_of(y)}}, scratch);
   return y;
 }
@@ -60,7 +60,8 @@ py::tuple quantize(const std::string& isa, const In<float>& x) {
   const kernels::QuantRows q = scratch.fill(on, rows);
   const int64_t b = q.blocks;
   return py::make_tuple(py::array_t<int8_t>({rows.rows, b * 32}, q.q), py::array_t<float>({rows.rows, b}, q.d),
-                        py::array_t<int32_t>({rows.rows, b}, q.sum), py::array_t<int32_t>({rows.rows, b * 2}, q.sum16),
+                        py::array_t<int32_t>({rows.rows, b}, q.sum),
+                        py::array_t<int16_t>({rows.rows, b, int64_t{2}, int64_t{2}}, q.minus32),
                         py::array_t<float>({rows.rows, b}, q.dsum));
 }
 
@@ -156,7 +157,8 @@ double time_linear(const std::string& isa, const std::string& type, int64_t rows
   std::mt19937 random(1);
   for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random() & 0x3F);  // keeps every binary16 scale finite
   const Matrix matrix{bytes.data(), info->type, rows, cols, row_bytes};
-  std::vector<float> x(static_cast<size_t>(tokens * cols)), y(static_cast<size_t>(tokens * rows));
+  Buffer<float> y;
+  std::vector<float> x(static_cast<size_t>(tokens * cols));
   for (float& f : x) f = static_cast<float>(random() % 2001) / 1000.0F - 1.0F;
   const Team team(threads);
   ops::Context on(kernels::by_name(isa), team, false);
@@ -165,7 +167,7 @@ double time_linear(const std::string& isa, const std::string& type, int64_t rows
   const py::gil_scoped_release release;
   for (int i = 0; i < repeats; ++i) {
     const auto start = std::chrono::steady_clock::now();
-    ops::linear(on, {x.data(), tokens, cols}, {{&matrix, {y.data(), tokens, rows}}}, scratch);
+    ops::linear(on, {x.data(), tokens, cols}, {{&matrix, y.rows(tokens, rows)}}, scratch);
     best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
   return best;

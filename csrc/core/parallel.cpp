@@ -19,6 +19,8 @@
 namespace gemlet {
 namespace {
 
+constexpr int kMostThreads = 1024;
+
 // The CPU limit of a control group, version 2 (cpu.max: "quota period") or 1; 0 where there is none.
 double quota_at(const std::string& folder) {
   std::string quota;
@@ -82,12 +84,18 @@ CpuBudget cpu_budget() {
   if (const char* forced = std::getenv("GEMLET_THREADS"); forced != nullptr && *forced != '\0') {
     char* end = nullptr;
     const long wanted = std::strtol(forced, &end, 10);
-    if (*end != '\0' || wanted < 1 || wanted > 1024)
-      throw BadArgument(cat("GEMLET_THREADS: expected a number from 1 to 1024, got '", forced, "'"));
+    if (*end != '\0' || wanted < 1 || wanted > kMostThreads)
+      throw BadArgument(cat("GEMLET_THREADS: expected a number from 1 to ", kMostThreads, ", got '", forced, "'"));
     budget.environment = static_cast<int>(wanted);
     budget.threads = budget.environment;
   }
   return budget;
+}
+
+int choose_threads(int wanted) {
+  if (wanted < 0 || wanted > kMostThreads)
+    throw BadArgument(cat("threads: expected 1 to ", kMostThreads, ", or 0 for all, got ", wanted));
+  return wanted > 0 ? wanted : cpu_budget().threads;
 }
 
 void Team::region_erased(void (*call)(const void*), const void* body) const {

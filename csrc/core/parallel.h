@@ -20,6 +20,8 @@ struct CpuBudget {
 
 // Throws BadArgument if GEMLET_THREADS is no positive number.
 CpuBudget cpu_budget();
+// What a caller wishes for, or for 0 the budget's. Throws BadArgument outside 0 to 1024, and what cpu_budget() throws.
+int choose_threads(int wanted);
 
 // A team opens one parallel region for a whole step (a block of tokens) and hands loops to its workers inside it, so that
 // the hundred loops of a step cost a handshake each, not a fork. Idle workers spin for some microseconds, then sleep.

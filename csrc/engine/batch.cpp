@@ -116,10 +116,11 @@ void step_together(Engine& engine, std::vector<Turn>& turns) {
   try {
     if (!members.empty()) forward(engine, members);
   } catch (...) {
+    // Whose fault it was is not known, and nothing was committed: the same pieces run again, each at its own risk, and
+    // the one that cannot run throws once more, to its own caller.
     together = false;
   }
   if (together) take(engine, members);
-  // Nothing was committed: the same pieces can run again, each at its own risk.
   for (Member& m : members) {
     if (together) break;
     std::vector<Member> alone = {m};

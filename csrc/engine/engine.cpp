@@ -3,21 +3,19 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <system_error>
 
 #include "core/error.h"
 #include "engine/batch.h"
+#include "engine/compute.h"
 #include "engine/source.h"
 #include "engine/vocabulary.h"
 #include "kernels/dispatch.h"
 #include "model/checkpoint_assistant.h"
+#include "model/model_folder.h"
 
 namespace gemlet::engine {
 namespace {
-
-int choose_threads(int wanted) {
-  if (wanted < 0 || wanted > 1024) throw BadArgument(cat("threads: expected 1 to 1024, or 0 for all, got ", wanted));
-  return wanted > 0 ? wanted : cpu_budget().threads;
-}
 
 model::KvType choose_kv(const std::string& wanted, const model::Weights& weights) {
   if (wanted == "f16") return model::KvType::F16;
@@ -26,12 +24,6 @@ model::KvType choose_kv(const std::string& wanted, const model::Weights& weights
   if (wanted != "auto") throw BadArgument(cat("kv_dtype: expected 'auto', 'f32', 'f16' or 'q8_0', got '", wanted, "'"));
   const bool full = weights.layers.front().attn_q.type == codec::Type::F32;
   return full ? model::KvType::F32 : model::KvType::F16;
-}
-
-bool choose_float(const std::string& wanted) {
-  if (wanted != "auto" && wanted != "float32")
-    throw BadArgument(cat("compute: expected 'auto' or 'float32', got '", wanted, "'"));
-  return wanted == "float32";
 }
 
 int64_t choose_context(int64_t wanted, int64_t trained) {
@@ -57,6 +49,44 @@ std::vector<int32_t> find_end_ids(const text::Tokenizer& tokenizer, const std::v
     if (kind == text::PieceKind::Control || kind == text::PieceKind::UserDefined) add(id);
   }
   return ids;
+}
+
+struct Part {
+  const char *does, *refused;
+};
+
+// A part that sees or hears. A folder has it among its own tensors; beside a GGUF file lies another one, or the folder that
+// it was made from. `part` says what it does and what is refused without it. Null: there is none that can be used.
+template <class Tower, class File>
+std::unique_ptr<const Tower> find_tower(
+    const model::Decoder& decoder, const std::vector<std::string>& projectors,
+    std::shared_ptr<const File> of_folder(std::shared_ptr<const model::ModelFolder>),
+    std::shared_ptr<const File> open(const std::string&), const Part& part, std::vector<std::string>& warnings) {
+  if (decoder.config().architecture != "gemma4") return nullptr;
+  std::unique_ptr<const Tower> found;
+  std::string reason;
+  const auto attempt = [&](const auto& opened) {
+    try {
+      if (auto file = opened()) found = std::make_unique<const Tower>(std::move(file), decoder.config().width);
+    } catch (const Error& e) {
+      if (reason.empty()) reason = e.what();
+    }
+  };
+  const auto own = decoder.file().folder();
+  if (own != nullptr) attempt([&] { return of_folder(own); });
+  for (size_t i = 0; own == nullptr && found == nullptr && i < projectors.size(); ++i) {
+    attempt([&] {
+      std::error_code failed;
+      const std::string& path = projectors[i];
+      const bool folder = std::filesystem::is_directory(path, failed);
+      return folder ? of_folder(std::make_shared<const model::ModelFolder>(path)) : open(path);
+    });
+  }
+  if (found == nullptr && !reason.empty())
+    warnings.push_back(
+        cat(own != nullptr ? cat("the folder's part that ", part.does) : "a projector lies beside the model, but",
+            " cannot be used, so ", part.refused, " will be refused: ", reason));
+  return found;
 }
 
 }  // namespace
@@ -88,8 +118,10 @@ Engine::Engine(const std::string& path, const LoadOptions& options)
   kv_type_ = choose_kv(options.kv_dtype, decoder_->weights());
   context_ = choose_context(options.context, decoder_->config().context);
   choose_draft();
-  choose_vision(path);
-  choose_audio(path);
+  vision_ = find_tower<model::VisionTower>(*decoder_, options.projectors, model::vision_of_folder, model::open_vision,
+                                           {"sees", "pictures"}, warnings_);
+  audio_ = find_tower<model::AudioTower>(*decoder_, options.projectors, model::audio_of_folder, model::open_audio,
+                                         {"hears", "sound"}, warnings_);
 }
 
 void Engine::choose_draft() {
@@ -112,59 +144,6 @@ void Engine::choose_draft() {
   if (!reason.empty())
     warnings_.push_back(
         cat("a drafter lies beside the model, but cannot be used, so drafts come from the text: ", reason));
-}
-
-// A folder has it among its own tensors; beside a GGUF file lies another one, or the folder that it was made from.
-void Engine::choose_vision(const std::string& path) {
-  const model::Config& c = decoder_->config();
-  const auto take = [&](std::shared_ptr<const model::VisionFile> file) {
-    if (file != nullptr) vision_ = std::make_unique<const model::VisionTower>(std::move(file), c.width);
-  };
-  if (c.architecture != "gemma4") return;
-  if (decoder_->file().format() != std::string("gguf")) {
-    try {
-      return take(model::vision_of_folder(path));
-    } catch (const Error& e) {
-      warnings_.push_back(cat("the folder's part that sees cannot be used, so pictures will be refused: ", e.what()));
-      return;
-    }
-  }
-  std::string reason;
-  for (const std::string& projector : options_.projectors) {
-    try {
-      const bool folder = std::filesystem::is_directory(projector);
-      take(folder ? model::vision_of_folder(projector) : model::open_vision(projector));
-      if (vision_ != nullptr) return;
-    } catch (const Error& e) {
-      if (reason.empty()) reason = e.what();
-    }
-  }
-  if (!reason.empty())
-    warnings_.push_back(
-        cat("a projector lies beside the model, but cannot be used, so pictures will be refused: ", reason));
-}
-
-// The same for sound; one file may hold both.
-void Engine::choose_audio(const std::string& path) {
-  const model::Config& c = decoder_->config();
-  const auto take = [&](std::shared_ptr<const model::AudioFile> file) {
-    if (file != nullptr) audio_ = std::make_unique<const model::AudioTower>(std::move(file), c.width);
-  };
-  if (decoder_->file().format() != std::string("gguf")) return take(model::audio_of_folder(path));
-  if (c.architecture != "gemma4") return;
-  std::string reason;
-  for (const std::string& projector : options_.projectors) {
-    try {
-      const bool folder = std::filesystem::is_directory(projector);
-      take(folder ? model::audio_of_folder(projector) : model::open_audio(projector));
-      if (audio_ != nullptr) return;
-    } catch (const Error& e) {
-      if (reason.empty()) reason = e.what();
-    }
-  }
-  if (!reason.empty())
-    warnings_.push_back(
-        cat("a projector lies beside the model, but cannot be used, so sound will be refused: ", reason));
 }
 
 void Engine::check_ids(const std::vector<int32_t>& ids) const {

@@ -83,8 +83,6 @@ class Engine {
 
  private:
   void choose_draft();
-  void choose_audio(const std::string& path);
-  void choose_vision(const std::string& path);
   LoadOptions options_;
   std::shared_ptr<const model::Decoder> decoder_;
   std::shared_ptr<const text::Tokenizer> tokenizer_;

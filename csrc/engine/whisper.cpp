@@ -6,23 +6,13 @@
 #include <utility>
 
 #include "core/error.h"
+#include "engine/compute.h"
 #include "kernels/dispatch.h"
 
 namespace gemlet::engine {
 namespace {
 
 constexpr int64_t kPromptPiece = 64;  // tokens
-
-int choose_threads(int wanted) {
-  if (wanted < 0 || wanted > 1024) throw BadArgument(cat("threads: expected 1 to 1024, or 0 for all, got ", wanted));
-  return wanted > 0 ? wanted : cpu_budget().threads;
-}
-
-bool choose_float(const std::string& wanted) {
-  if (wanted != "auto" && wanted != "float32")
-    throw BadArgument(cat("compute: expected 'auto' or 'float32', got '", wanted, "'"));
-  return wanted == "float32";
-}
 
 void check_ids(const Whisper& whisper, const std::vector<int32_t>& ids, const char* what) {
   const int64_t vocabulary = whisper.model().config().vocabulary;

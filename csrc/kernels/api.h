@@ -4,6 +4,8 @@
 // Every float sum has one fixed order, the same on every instruction set, in matrix-vector and matrix-matrix kernels:
 //   products are added with fused multiply-adds into `kPhases` partial sums, block (or element) i into sum i mod kPhases,
 //   and the partial sums are folded as a tree: s[i] += s[i + n/2] until one is left.
+// The product of two blocks is one integer times the product of their scales; where halves of a block have integer scales,
+// these are part of that integer. Of 6-bit weights it is at most 32 * 32 * 127 * 128 < 2^24, so exact as a float too.
 // So a result does not depend on how rows, tokens or threads were grouped, and each table can be compared for equality.
 #pragma once
 
@@ -24,12 +26,12 @@ constexpr int kPageKeys = 64;     // keys in a page of the cache; divides kTileK
 
 // T rows of activations quantised to int8, each block with its own scale; B = padded number of blocks.
 struct QuantRows {
-  int8_t* q;       // (T, B * 32), in -127..127
-  float* d;        // (T, B), x ~ d * q
-  int32_t* sum;    // (T, B), sum of q over the block
-  int32_t* sum16;  // (T, B * 2), over half blocks
-  float* dsum;     // (T, B), d * sum
-  int64_t blocks;  // B
+  int8_t* q;         // (T, B * 32), in -127..127
+  float* d;          // (T, B), x ~ d * q
+  int32_t* sum;      // (T, B), sum of q over the block
+  int16_t* minus32;  // (T, B, 2, 2), of each half block -32 times the sums of elements 0, 1 and of 2, 3 modulo 4
+  float* dsum;       // (T, B), d * sum
+  int64_t blocks;    // B
 };
 
 // Products in 16 bits, for the towers that see and hear: rows x ~ d * q against panels of 16 rows w ~ scale * q. The products
@@ -50,18 +52,19 @@ struct WidePanel {
   int64_t k;           // K, a multiple of 8
 };
 
-// 16 weight rows unpacked to bytes. B = blocks of 32 in a row, S = scales a block (1, or 2 for formats with blocks of 16).
+// 16 weight rows unpacked to bytes. B = blocks of 32 in a row.
 struct Panel {
   uint8_t* q;    // (B, 8, 16, 4): four consecutive elements of each row side by side
-  float* scale;  // (B, S, 16)
+  float* scale;  // (B, 16)
   float* min;    // (B, 16), only for formats with a minimum
+  int32_t*
+      halves;  // (B, 2, 16), only for formats with halves: their integer scales, in the kind of number the set wants
 };
 
 // The kernels of one block format.
 struct Format {
   codec::Type type;
-  int scales;  // S
-  bool has_min;
+  bool has_min, has_halves;  // a minimum a block; an integer scale for each half of a block, in -128..127
   // y[r] = row r of w times x (one row of QuantRows).
   void (*matvec)(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t blocks, const QuantRows& x, float* y);
   // The first `rows` rows at w into a panel; missing rows repeat the last one.

@@ -10,6 +10,8 @@
 
 namespace gemlet::model {
 
+class ModelFolder;
+
 class AudioFile : public TowerFile {
  public:
   virtual const AudioConfig& config() const = 0;  // `out`, `middle`, `maps` and `taps` are the tensors' to say
@@ -21,6 +23,6 @@ class AudioFile : public TowerFile {
 // a kind that gemlet knows).
 std::shared_ptr<const AudioFile> open_audio(const std::string& path);
 // Of a Hugging Face folder; null if its model does not hear. Throws BadFile, UnsupportedModel.
-std::shared_ptr<const AudioFile> audio_of_folder(const std::string& path);
+std::shared_ptr<const AudioFile> audio_of_folder(std::shared_ptr<const ModelFolder> folder);
 
 }  // namespace gemlet::model

@@ -1,5 +1,6 @@
 // A Hugging Face folder whose model hears: `audio_config` of its config.json, and tensors under the GGUF names.
 #include <array>
+#include <utility>
 
 #include "core/error.h"
 #include "model/audio_file.h"
@@ -84,7 +85,8 @@ AudioConfig projection(const JsonKeys& keys) {
 
 class AudioFolder final : public AudioFile {
  public:
-  AudioFolder(const std::string& path, const AudioConfig& config) : folder_(path, kTables), config_(config) {}
+  AudioFolder(std::shared_ptr<const ModelFolder> folder, const AudioConfig& config)
+      : folder_(std::move(folder), kTables), config_(config) {}
   const std::string& path() const override { return folder_.path(); }
   const char* format() const override { return "safetensors"; }
   const AudioConfig& config() const override { return config_; }
@@ -100,14 +102,14 @@ class AudioFolder final : public AudioFile {
 
 }  // namespace
 
-std::shared_ptr<const AudioFile> audio_of_folder(const std::string& path) {
-  std::shared_ptr<AudioFolder> found;
-  read_config_part(path, "audio_config", [&](const JsonKeys& keys) {
-    const std::string type = keys.text("model_type", "gemma4_audio");
-    if (type != "gemma4_audio" && type != "gemma4_unified_audio") return;
-    found = std::make_shared<AudioFolder>(path, type == "gemma4_audio" ? encoder(keys) : projection(keys));
-  });
-  return found != nullptr && found->any() ? found : nullptr;  // a text model may keep its old configuration
+std::shared_ptr<const AudioFile> audio_of_folder(std::shared_ptr<const ModelFolder> folder) {
+  const auto keys = config_part(*folder, "audio_config");
+  if (!keys) return nullptr;
+  const std::string type = keys->text("model_type", "gemma4_audio");
+  if (type != "gemma4_audio" && type != "gemma4_unified_audio") return nullptr;
+  const AudioConfig config = type == "gemma4_audio" ? encoder(*keys) : projection(*keys);
+  auto found = std::make_shared<AudioFolder>(std::move(folder), config);
+  return found->any() ? found : nullptr;  // a text model may keep its old configuration
 }
 
 }  // namespace gemlet::model

@@ -22,12 +22,15 @@ struct GenerationDefaults {
   std::optional<int64_t> top_k;
 };
 
+class ModelFolder;
+
 class Checkpoint {
  public:
   virtual ~Checkpoint() = default;
   virtual const std::string& path() const = 0;
   virtual const char* format() const = 0;  // "gguf", "safetensors": how error messages begin
   virtual Config config() const = 0;       // throws UnsupportedModel, BadFile
+  virtual std::shared_ptr<const ModelFolder> folder() const { return nullptr; }  // null: a GGUF file
   // nullptr if absent. Shapes outermost first: a linear weight is (out, in).
   virtual const formats::TensorInfo* tensor(std::string_view name) const = 0;
   virtual std::vector<std::string_view> names() const = 0;  // of all tensors that are part of a text model

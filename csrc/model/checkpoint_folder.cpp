@@ -3,17 +3,15 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <system_error>
 #include <unordered_map>
 #include <utility>
 
 #include "core/error.h"
 #include "formats/byte_cursor.h"
-#include "formats/json_value.h"
-#include "formats/safetensors.h"
 #include "model/checkpoint.h"
 #include "model/folder_config.h"
 #include "model/folder_names.h"
+#include "model/model_folder.h"
 
 namespace gemlet::model {
 namespace {
@@ -21,33 +19,13 @@ namespace {
 namespace fs = std::filesystem;
 using formats::JsonKind;
 using formats::JsonValue;
-using formats::Safetensors;
 using formats::TensorInfo;
 
-constexpr const char* kSizes = "config.json";
 constexpr const char* kGeneration = "generation_config.json";
 constexpr const char* kTokenizer = "tokenizer_config.json";
 constexpr const char* kTemplate = "chat_template.jinja";
 constexpr const char* kOlderTemplate = "chat_template.json";
 constexpr size_t kLongestTemplate = size_t{1} << 22U;
-
-bool is_there(const fs::path& path) {
-  std::error_code failed;
-  return fs::exists(path, failed);
-}
-
-std::string where_of(const fs::path& path) { return cat("config: '", path.string(), "'"); }
-
-std::string text_of(const fs::path& path) {
-  const auto file = MappedFile::open(path.string());
-  return {reinterpret_cast<const char*>(file->data()), file->size()};
-}
-
-// null if there is no such file.
-JsonValue json_of(const fs::path& path) {
-  if (!is_there(path)) return {};
-  return JsonValue::parse(text_of(path), where_of(path), "file");
-}
 
 // "google/gemma-4-E2B-it" for a snapshot in the hub's cache, else the folder's own name.
 std::string name_of(const fs::path& folder) {
@@ -63,24 +41,22 @@ std::string name_of(const fs::path& folder) {
 
 class FolderCheckpoint final : public Checkpoint {
  public:
-  FolderCheckpoint(std::string path, JsonValue sizes)
-      : path_(std::move(path)),
-        where_(where_of(fs::path(path_) / kSizes)),
-        sizes_(std::move(sizes)),
-        config_(folder_config(sizes_, where_)),  // before the weights: the clearer message for another model
-        generation_(json_of(fs::path(path_) / kGeneration)),
-        weights_(Safetensors::open(path_)) {
-    config_.name = name_of(path_);
+  explicit FolderCheckpoint(std::shared_ptr<const ModelFolder> folder)
+      : folder_(std::move(folder)),
+        config_(folder_config(folder_->config(), folder_->where())),
+        generation_(folder_->json(kGeneration)) {
+    config_.name = name_of(path());
     config_.suppress = ids(generation_, kGeneration, "suppress_tokens");
-    if (config_.backbone == 0) config_.check(where_of(fs::path(path_) / kGeneration));  // a drafter's are not all here
+    if (config_.backbone == 0) config_.check(folder_->where(kGeneration));  // a drafter's are not all here
     take_tensors();
   }
 
-  const std::string& path() const override { return path_; }
+  const std::string& path() const override { return folder_->path(); }
   const char* format() const override { return "safetensors"; }
   Config config() const override { return config_; }
-  const std::vector<std::shared_ptr<const MappedFile>>& files() const override { return weights_.files(); }
+  const std::vector<std::shared_ptr<const MappedFile>>& files() const override { return folder_->weights().files(); }
   bool norms_lack_one() const override { return config_.architecture == "gemma3"; }
+  std::shared_ptr<const ModelFolder> folder() const override { return folder_; }
 
   const TensorInfo* tensor(std::string_view name) const override {
     const auto found = tensors_.find(std::string(name));
@@ -109,22 +85,20 @@ class FolderCheckpoint final : public Checkpoint {
   std::vector<int32_t> ids(const JsonValue& json, const char* file, const char* key) const;
   std::optional<double> number(const char* key, double most) const;
 
-  std::string path_, where_;
-  JsonValue sizes_;
+  std::shared_ptr<const ModelFolder> folder_;
   Config config_;
   JsonValue generation_;
-  Safetensors weights_;
   std::unordered_map<std::string, TensorInfo> tensors_;  // by GGUF's names
 };
 
 void FolderCheckpoint::take_tensors() {
-  const auto prefix = text_prefix(weights_.tensors());
+  const auto prefix = text_prefix(folder_->weights().tensors());
   if (!prefix)
     throw BadFile(
-        cat("safetensors: '", path_, "': expected the tensor 'model.embed_tokens.weight' or ",
+        cat("safetensors: '", path(), "': expected the tensor 'model.embed_tokens.weight' or ",
             "'model.language_model.embed_tokens.weight', got neither; this is no text model of the Gemma family"));
-  const bool tied = ties_head(sizes_);
-  for (const TensorInfo& tensor : weights_.tensors()) {
+  const bool tied = ties_head(folder_->config());
+  for (const TensorInfo& tensor : folder_->weights().tensors()) {
     std::string name = config_.backbone > 0 ? drafter_name(tensor.name) : "";
     if (name.empty()) name = gguf_name(tensor.name, *prefix);
     if (is_head_name(tensor.name)) {
@@ -136,7 +110,7 @@ void FolderCheckpoint::take_tensors() {
     tensors_.emplace(std::move(name), tensor);
   }
   if (!tied && tensors_.count("output.weight") == 0)
-    throw BadFile(cat("safetensors: '", path_, "': expected the tensor 'lm_head.weight', since ", kSizes,
+    throw BadFile(cat("safetensors: '", path(), "': expected the tensor 'lm_head.weight', since ", ModelFolder::kConfig,
                       " says tie_word_embeddings is false, and it is missing; download the model again"));
 }
 
@@ -149,8 +123,8 @@ std::vector<int32_t> FolderCheckpoint::ids(const JsonValue& json, const char* fi
   for (const JsonValue& item : value->kind() == JsonKind::Array ? value->values() : one) {
     const auto id = item.as_int();
     if (!id || *id < 0 || *id >= config_.vocabulary)
-      throw BadFile(cat(where_of(fs::path(path_) / file), ": ", key, ": expected token ids from 0 to ",
-                        config_.vocabulary - 1, ", got ", value->shown()));
+      throw BadFile(cat(folder_->where(file), ": ", key, ": expected token ids from 0 to ", config_.vocabulary - 1,
+                        ", got ", value->shown()));
     found.push_back(static_cast<int32_t>(*id));
   }
   return found;
@@ -161,8 +135,8 @@ std::optional<double> FolderCheckpoint::number(const char* key, double most) con
   if (value == nullptr || value->is_null()) return std::nullopt;
   const auto found = value->as_number();
   if (!found || !std::isfinite(*found) || *found < 0 || *found > most)
-    throw BadFile(cat(where_of(fs::path(path_) / kGeneration), ": ", key, ": expected a number from 0 to ", most,
-                      ", got ", value->shown()));
+    throw BadFile(
+        cat(folder_->where(kGeneration), ": ", key, ": expected a number from 0 to ", most, ", got ", value->shown()));
   return found;
 }
 
@@ -177,9 +151,9 @@ GenerationDefaults FolderCheckpoint::generation() const {
   d.end_ids = ids(generation_, kGeneration, "eos_token_id");
   if (!d.end_ids.empty()) return d;
   // The outer list of chat models is the longer one.
-  d.end_ids = ids(sizes_, kSizes, "eos_token_id");
-  const JsonValue* part = sizes_.find("text_config");
-  if (d.end_ids.empty() && part != nullptr) d.end_ids = ids(*part, kSizes, "eos_token_id");
+  d.end_ids = ids(folder_->config(), ModelFolder::kConfig, "eos_token_id");
+  const JsonValue* part = folder_->config().find("text_config");
+  if (d.end_ids.empty() && part != nullptr) d.end_ids = ids(*part, ModelFolder::kConfig, "eos_token_id");
   return d;
 }
 
@@ -196,26 +170,25 @@ std::optional<std::string> template_in(const JsonValue& json) {
 }
 
 std::optional<std::string> FolderCheckpoint::chat_template() const {
-  const fs::path file = fs::path(path_) / kTemplate;
-  if (is_there(file)) {
-    std::string text = text_of(file);
+  if (folder_->has(kTemplate)) {
+    std::string text = folder_->text(kTemplate);
     if (text.size() > kLongestTemplate)
-      throw BadFile(cat(where_of(file), ": expected at most ", kLongestTemplate, " bytes, got ", text.size()));
+      throw BadFile(
+          cat(folder_->where(kTemplate), ": expected at most ", kLongestTemplate, " bytes, got ", text.size()));
     return text;
   }
-  auto text = template_in(json_of(fs::path(path_) / kOlderTemplate));
-  return text ? text : template_in(json_of(fs::path(path_) / kTokenizer));
+  auto text = template_in(folder_->json(kOlderTemplate));
+  return text ? text : template_in(folder_->json(kTokenizer));
 }
 
 }  // namespace
 
 std::shared_ptr<const Checkpoint> checkpoint_of_folder(const std::string& path) {
-  const fs::path sizes = fs::path(path) / kSizes;
-  if (!is_there(sizes))
-    throw ModelNotFound(cat("config: '", sizes.string(),
-                            "': there is no such file; a folder must be a whole Hugging Face ",
+  auto folder = std::make_shared<const ModelFolder>(path);
+  if (!folder->has(ModelFolder::kConfig))
+    throw ModelNotFound(cat(folder->where(), ": there is no such file; a folder must be a whole Hugging Face ",
                             "model (config.json, tokenizer.json, safetensors); for a GGUF file give its own path"));
-  return std::make_shared<FolderCheckpoint>(path, json_of(sizes));
+  return std::make_shared<FolderCheckpoint>(std::move(folder));
 }
 
 }  // namespace gemlet::model

@@ -1,16 +1,12 @@
 // Names by table, tensors by name; see tower_folder.h.
 #include "model/tower_folder.h"
 
-#include <filesystem>
-#include <system_error>
+#include <utility>
 
 #include "core/error.h"
 
 namespace gemlet::model {
 namespace {
-
-namespace fs = std::filesystem;
-using formats::JsonValue;
 
 bool begins_with(std::string_view text, std::string_view start) { return text.substr(0, start.size()) == start; }
 
@@ -38,9 +34,9 @@ std::string tower_name(std::string_view name, const TowerTables& tables) {
   return known.empty() ? known : cat(tables.blocks, number, ".", known);
 }
 
-TowerFolder::TowerFolder(std::string path, const TowerTables& tables)
-    : path_(std::move(path)), weights_(formats::Safetensors::open(path_)) {
-  for (const formats::TensorInfo& tensor : weights_.tensors()) {
+TowerFolder::TowerFolder(std::shared_ptr<const ModelFolder> folder, const TowerTables& tables)
+    : folder_(std::move(folder)) {
+  for (const formats::TensorInfo& tensor : folder_->weights().tensors()) {
     std::string name = tower_name(tensor.name, tables);
     if (!name.empty()) tensors_.emplace(std::move(name), tensor);
   }
@@ -51,17 +47,10 @@ const formats::TensorInfo* TowerFolder::tensor(std::string_view name) const {
   return found == tensors_.end() ? nullptr : &found->second;
 }
 
-bool read_config_part(const std::string& path, const char* part, const std::function<void(const JsonKeys&)>& read) {
-  const fs::path sizes = fs::path(path) / "config.json";
-  std::error_code failed;
-  if (!fs::exists(sizes, failed)) return false;
-  const std::string where = cat("config: '", sizes.string(), "'");
-  const auto file = MappedFile::open(sizes.string());
-  const JsonValue json = JsonValue::parse({reinterpret_cast<const char*>(file->data()), file->size()}, where, "file");
-  const JsonValue* found = json.find(part);
-  if (found == nullptr || found->is_null()) return false;
-  read(JsonKeys(*found, cat(where, ": ", part)));
-  return true;
+std::optional<JsonKeys> config_part(const ModelFolder& folder, const char* part) {
+  const formats::JsonValue* found = folder.config().find(part);
+  if (found == nullptr || found->is_null()) return std::nullopt;
+  return JsonKeys(*found, cat(folder.where(), ": ", part));
 }
 
 }  // namespace gemlet::model

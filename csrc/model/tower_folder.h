@@ -2,8 +2,8 @@
 // them. Which names and sizes those are is the tower's own.
 #pragma once
 
-#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "formats/safetensors.h"
 #include "model/json_keys.h"
+#include "model/model_folder.h"
 
 namespace gemlet::model {
 
@@ -31,19 +31,18 @@ std::string tower_name(std::string_view name, const TowerTables& tables);
 // The tower's tensors of a folder.
 class TowerFolder {
  public:
-  TowerFolder(std::string path, const TowerTables& tables);
-  const std::string& path() const { return path_; }
+  TowerFolder(std::shared_ptr<const ModelFolder> folder, const TowerTables& tables);
+  const std::string& path() const { return folder_->path(); }
   const formats::TensorInfo* tensor(std::string_view name) const;
-  const std::vector<std::shared_ptr<const MappedFile>>& files() const { return weights_.files(); }
+  const std::vector<std::shared_ptr<const MappedFile>>& files() const { return folder_->weights().files(); }
   bool empty() const { return tensors_.empty(); }
 
  private:
-  std::string path_;
-  formats::Safetensors weights_;
+  std::shared_ptr<const ModelFolder> folder_;
   std::unordered_map<std::string, formats::TensorInfo> tensors_;
 };
 
-// Calls `read` with the member `part` of the folder's config.json. False: there is none.
-bool read_config_part(const std::string& path, const char* part, const std::function<void(const JsonKeys&)>& read);
+// The member `part` of the folder's config.json; nothing if there is none.
+std::optional<JsonKeys> config_part(const ModelFolder& folder, const char* part);
 
 }  // namespace gemlet::model

@@ -10,6 +10,8 @@
 
 namespace gemlet::model {
 
+class ModelFolder;
+
 class VisionFile : public TowerFile {
  public:
   virtual const VisionConfig& config() const = 0;  // `out` and `positions` are the tensors' to say
@@ -22,6 +24,6 @@ class VisionFile : public TowerFile {
 // Null for one that only hears. Throws ModelNotFound, BadFile, UnsupportedModel (no projector of a kind that gemlet knows).
 std::shared_ptr<const VisionFile> open_vision(const std::string& path);
 // Of a Hugging Face folder; null if its model does not see. Throws BadFile, UnsupportedModel.
-std::shared_ptr<const VisionFile> vision_of_folder(const std::string& path);
+std::shared_ptr<const VisionFile> vision_of_folder(std::shared_ptr<const ModelFolder> folder);
 
 }  // namespace gemlet::model

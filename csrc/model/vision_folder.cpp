@@ -1,5 +1,6 @@
 // A Hugging Face folder whose model sees: `vision_config` of its config.json, and tensors under the GGUF names.
 #include <array>
+#include <utility>
 
 #include "core/error.h"
 #include "model/tower_folder.h"
@@ -82,7 +83,8 @@ VisionConfig embedder(const JsonKeys& keys) {
 
 class VisionFolder final : public VisionFile {
  public:
-  VisionFolder(const std::string& path, const VisionConfig& config) : folder_(path, kTables), config_(config) {}
+  VisionFolder(std::shared_ptr<const ModelFolder> folder, const VisionConfig& config)
+      : folder_(std::move(folder), kTables), config_(config) {}
   const std::string& path() const override { return folder_.path(); }
   const char* format() const override { return "safetensors"; }
   const VisionConfig& config() const override { return config_; }
@@ -99,14 +101,14 @@ class VisionFolder final : public VisionFile {
 
 }  // namespace
 
-std::shared_ptr<const VisionFile> vision_of_folder(const std::string& path) {
-  std::shared_ptr<VisionFolder> found;
-  read_config_part(path, "vision_config", [&](const JsonKeys& keys) {
-    const std::string type = keys.text("model_type", "gemma4_vision");
-    if (type != "gemma4_vision" && type != "gemma4_unified_vision") return;
-    found = std::make_shared<VisionFolder>(path, type == "gemma4_vision" ? encoder(keys) : embedder(keys));
-  });
-  return found != nullptr && found->any() ? found : nullptr;  // a text model may keep its old configuration
+std::shared_ptr<const VisionFile> vision_of_folder(std::shared_ptr<const ModelFolder> folder) {
+  const auto keys = config_part(*folder, "vision_config");
+  if (!keys) return nullptr;
+  const std::string type = keys->text("model_type", "gemma4_vision");
+  if (type != "gemma4_vision" && type != "gemma4_unified_vision") return nullptr;
+  const VisionConfig config = type == "gemma4_vision" ? encoder(*keys) : embedder(*keys);
+  auto found = std::make_shared<VisionFolder>(std::move(folder), config);
+  return found->any() ? found : nullptr;  // a text model may keep its old configuration
 }
 
 }  // namespace gemlet::model

@@ -4,16 +4,14 @@
 #include <utility>
 
 #include "core/error.h"
-#include "formats/safetensors.h"
 #include "model/json_keys.h"
+#include "model/model_folder.h"
 #include "model/whisper_file.h"
 
 namespace gemlet::model {
 namespace {
 
 namespace fs = std::filesystem;
-using formats::JsonValue;
-
 WhisperConfig config_of(const JsonKeys& keys) {
   constexpr int64_t kMostTokens = 1 << 20;
   const std::string type = keys.text("model_type", "");
@@ -39,9 +37,9 @@ WhisperConfig config_of(const JsonKeys& keys) {
 
 class Folder final : public WhisperFile {
  public:
-  Folder(std::string path, const WhisperConfig& config)
-      : path_(std::move(path)), config_(config), weights_(formats::Safetensors::open(path_)) {}
-  const std::string& path() const override { return path_; }
+  Folder(std::unique_ptr<const ModelFolder> folder, const WhisperConfig& config)
+      : folder_(std::move(folder)), config_(config) {}
+  const std::string& path() const override { return folder_->path(); }
   const char* format() const override { return "safetensors"; }
   const WhisperConfig& config() const override { return config_; }
   const char* weight_type() const override {
@@ -64,31 +62,28 @@ class Folder final : public WhisperFile {
         t.type = WhisperTensor::Type::BF16;
         break;
       default:
-        throw UnsupportedModel(cat(format(), ": '", path_, "': tensor '", name, "': expected F32, F16 or BF16, got ",
+        throw UnsupportedModel(cat(format(), ": '", path(), "': tensor '", name, "': expected F32, F16 or BF16, got ",
                                    codec::info(found->type).name));
     }
     return t;
   }
-  std::vector<std::shared_ptr<const MappedFile>> files() const override { return weights_.files(); }
+  std::vector<std::shared_ptr<const MappedFile>> files() const override { return folder_->weights().files(); }
 
  private:
   const formats::TensorInfo* find(const std::string& name) const {
-    const formats::TensorInfo* found = weights_.tensor("model." + name);
-    return found != nullptr ? found : weights_.tensor(name);
+    const formats::TensorInfo* found = folder_->weights().tensor("model." + name);
+    return found != nullptr ? found : folder_->weights().tensor(name);
   }
-  std::string path_;
+  std::unique_ptr<const ModelFolder> folder_;
   WhisperConfig config_;
-  formats::Safetensors weights_;
 };
 
 }  // namespace
 
 std::shared_ptr<const WhisperFile> whisper_of_folder(const std::string& folder) {
-  const std::string sizes = (fs::path(folder) / "config.json").string();
-  const std::string where = cat("config: '", sizes, "'");
-  const auto file = MappedFile::open(sizes);
-  const JsonValue json = JsonValue::parse({reinterpret_cast<const char*>(file->data()), file->size()}, where, "file");
-  return std::make_shared<Folder>(folder, config_of(JsonKeys(json, where)));
+  auto opened = std::make_unique<const ModelFolder>(folder);
+  const WhisperConfig config = config_of(JsonKeys(opened->config(), opened->where()));
+  return std::make_shared<Folder>(std::move(opened), config);
 }
 
 std::shared_ptr<const WhisperFile> open_whisper(const std::string& folder) {

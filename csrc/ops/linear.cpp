@@ -113,7 +113,7 @@ void count(Profile* profile, const codec::Matrix& w, int64_t rows_of_w, int64_t 
 // Rows from `first` on.
 kernels::QuantRows from_row(const kernels::QuantRows& q, int64_t first) {
   const int64_t b = first * q.blocks;
-  return {q.q + b * kernels::kBlock, q.d + b, q.sum + b, q.sum16 + b * 2, q.dsum + b, q.blocks};
+  return {q.q + b * kernels::kBlock, q.d + b, q.sum + b, q.minus32 + b * 4, q.dsum + b, q.blocks};
 }
 
 // Panels of `step` rows side by side, as many as leave the second-level cache room for the tokens that share them.
@@ -128,13 +128,15 @@ void run_panels(Context& on, const Plan& plan, const kernels::QuantRows& q, int6
   const int64_t blocks = w.cols / kernels::kBlock, room = padded_blocks(w.cols), most = panels_at_once(room);
   const kernels::Format& f = *plan.format;
   Context::Scratch& scratch = on.workers[static_cast<size_t>(worker)];
-  const int64_t bytes = room * kernels::kBlock * kernels::kPanelRows, scales = room * kernels::kPanelRows * f.scales;
-  const int64_t floats = scales + (f.has_min ? room * kernels::kPanelRows : 0);
+  const int64_t bytes = room * kernels::kBlock * kernels::kPanelRows, scales = room * kernels::kPanelRows;
+  const int64_t floats = f.has_min ? 2 * scales : scales;
   uint8_t* const panel_bytes = scratch.panel_bytes.reserve(bytes * most);
   float* const panel_floats = scratch.floats.reserve(floats * most);
+  int32_t* const panel_halves = f.has_halves ? scratch.panel_halves.reserve(2 * scales * most) : nullptr;
   const auto panel = [&](int64_t i) {
     float* scale = panel_floats + i * floats;
-    return kernels::Panel{panel_bytes + i * bytes, scale, scale + scales};
+    return kernels::Panel{panel_bytes + i * bytes, scale, scale + scales,
+                          f.has_halves ? panel_halves + i * 2 * scales : nullptr};
   };
   for (int64_t done = 0; done < n; done += kRowStep * most) {
     const auto rows = [&](int64_t i) { return std::min(kRowStep, n - done - i * kRowStep); };
@@ -153,11 +155,12 @@ void run_panels(Context& on, const Plan& plan, const kernels::QuantRows& q, int6
 
 size_t Context::bytes() const {
   size_t total = attention.bytes();
-  for (const Scratch& s : workers) total += s.panel_bytes.bytes() + s.floats.bytes() + s.attention.bytes();
+  for (const Scratch& s : workers)
+    total += s.panel_bytes.bytes() + s.panel_halves.bytes() + s.floats.bytes() + s.attention.bytes();
   return total;
 }
 
-size_t Quantised::bytes() const { return q_.bytes() + d_.bytes() + dsum_.bytes() + sum_.bytes() + sum16_.bytes(); }
+size_t Quantised::bytes() const { return q_.bytes() + d_.bytes() + dsum_.bytes() + sum_.bytes() + minus32_.bytes(); }
 
 kernels::QuantRows Quantised::fill(Context& on, Rows<const float> x) {
   const Profile::Scope scope(on.profile, Operation::Quantise);
@@ -167,11 +170,11 @@ kernels::QuantRows Quantised::fill(Context& on, Rows<const float> x) {
   all.d = d_.reserve(n);
   all.dsum = dsum_.reserve(n);
   all.sum = sum_.reserve(n);
-  all.sum16 = sum16_.reserve(n * 2);
+  all.minus32 = minus32_.reserve(n * 4);
   all.blocks = blocks;
   on.team.run(x.rows, [&](int64_t t, int) {
     const kernels::QuantRows row{all.q + t * blocks * kernels::kBlock, all.d + t * blocks,    all.sum + t * blocks,
-                                 all.sum16 + t * blocks * 2,           all.dsum + t * blocks, blocks};
+                                 all.minus32 + t * blocks * 4,         all.dsum + t * blocks, blocks};
     on.kernels.quantize(x.row(t), x.cols, row);
   });
   return all;

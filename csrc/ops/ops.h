@@ -22,6 +22,7 @@ struct Context {
   // Scratch, by worker.
   struct Scratch {
     Buffer<uint8_t> panel_bytes;
+    Buffer<int32_t> panel_halves;
     Buffer<float> floats;
     Buffer<float> attention;
   };
@@ -43,7 +44,8 @@ class Quantised {
  private:
   Buffer<int8_t> q_;
   Buffer<float> d_, dsum_;
-  Buffer<int32_t> sum_, sum16_;
+  Buffer<int32_t> sum_;
+  Buffer<int16_t> minus32_;
 };
 
 // y (n, rows of w) = rows [first, first + n) of x (T, cols of w) . w^T

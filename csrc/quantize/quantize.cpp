@@ -248,8 +248,7 @@ Summary Job::run() {
 
 Summary quantize(const Source& source, const std::string& path, const std::string& format, int threads,
                  const Progress& progress) {
-  if (threads < 0 || threads > 1024) throw BadArgument(cat("threads: expected 1 to 1024, or 0 for all, got ", threads));
-  return Job(source, path, format, threads > 0 ? threads : cpu_budget().threads, progress).run();
+  return Job(source, path, format, choose_threads(threads), progress).run();
 }
 
 }  // namespace gemlet::quantize

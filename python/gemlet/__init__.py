@@ -30,10 +30,10 @@ if TYPE_CHECKING:
         ToolCallError,
         UnsupportedModel,
     )
-    from .explaining import ImageExplanation
-    from .generation import GenerationStream
-    from .model import Model, load
-    from .planning import plan
+    from .generation.stream import GenerationStream
+    from .model.explaining import ImageExplanation
+    from .model.model import Model, load
+    from .planning.plan import plan
     from .prompt import Audio, Image, Prompt, Video
     from .quantization import quantize
     from .results import (
@@ -73,9 +73,9 @@ _HOME = {
         ),
         "errors",
     ),
-    "ImageExplanation": "explaining",
-    "GenerationStream": "generation",
-    **dict.fromkeys(("Model", "load"), "model"),
+    "ImageExplanation": "model.explaining",
+    "GenerationStream": "generation.stream",
+    **dict.fromkeys(("Model", "load"), "model.model"),
     "AsyncChatStream": "chat.awaiting",
     "ChatResult": "chat.result",
     "ChatStream": "chat.stream",
@@ -99,7 +99,7 @@ _HOME = {
     "SoftTokens": "soft",
     **dict.fromkeys(("Segment", "Transcript", "TranscriptStream", "load_whisper", "transcribe"), "transcription"),
     "GenerateOptions": "types",
-    "plan": "planning",
+    "plan": "planning.plan",
     "quantize": "quantization",
 }
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _core
-from .model import load
+from .model.model import load
 from .types import check_int
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .model import Model
+    from .model.model import Model
 
 _MIB = 2**20
 

@@ -7,7 +7,8 @@ import platform
 from importlib.util import find_spec
 from typing import Any
 
-from . import _core, demo
+from . import _core
+from .local import demo
 
 # The extras of this version, each with the modules that show that it is there.
 EXTRAS = {

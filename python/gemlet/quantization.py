@@ -9,8 +9,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import _core, demo, sources
+from . import _core
 from .errors import GemletError
+from .local import demo, sources
 from .progress import line
 from .types import check_choice, check_int
 

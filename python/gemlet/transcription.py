@@ -124,7 +124,7 @@ def listener_of(model: Any, *, threads: int | None = None, compute: str = "auto"
     path = _found(model)
     if _is_whisper(path):
         return load_whisper(model, threads=threads, compute=compute)
-    from .model import load
+    from .model.model import load
 
     return hearing(load(path, threads="auto" if threads is None else threads, compute=compute))
 
@@ -140,7 +140,7 @@ def hearing(model: Any) -> Any:
 
 
 def _found(model: str | os.PathLike[str]) -> str:
-    from . import sources
+    from .local import sources
 
     name = os.fspath(model)
     if name != _TINY or os.path.exists(name):

@@ -29,8 +29,9 @@ void run(const kernels::Table& set, const char* kind, int64_t tokens, int repeat
   ops::Quantised quantised;
   const kernels::QuantRows q = quantised.fill(on, {x.data(), tokens, kCols});
   std::vector<uint8_t> bytes(kCols * kernels::kPanelRows);
-  checks::Floats floats(kBlocks * kernels::kPanelRows * 3), y(static_cast<size_t>(tokens * kRows));
-  const kernels::Panel panel{bytes.data(), floats.data(), floats.data() + kBlocks * kernels::kPanelRows * 2};
+  std::vector<int32_t> halves(kBlocks * kernels::kPanelRows * 2);
+  checks::Floats floats(kBlocks * kernels::kPanelRows * 2), y(static_cast<size_t>(tokens * kRows));
+  const kernels::Panel panel{bytes.data(), floats.data(), floats.data() + kBlocks * kernels::kPanelRows, halves.data()};
   for (int i = 0; i < repeats; ++i) {
     if (tokens == 1) format->matvec(w.data(), row_bytes, kRows, kBlocks, q, y.data());
     for (int64_t r = 0; r < kRows && tokens > 1; r += kernels::kPanelRows) {

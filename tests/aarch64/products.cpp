@@ -1,5 +1,6 @@
 // Products with weights: matrix-vector kernels, panels and float dots, every format, against the scalar set.
 #include <algorithm>
+#include <cstddef>
 
 #include "compare.h"
 #include "ops/ops.h"
@@ -162,6 +163,15 @@ void check_extreme_bytes(Report& report, const Sets& sets) {
           fill(kind, 18, kCols, [&] { return static_cast<uint8_t>(random.below(2) == 0 ? bytes & 255 : bytes >> 8); });
       set_scales(w, kind, [] { return 1.0F; });
       compare(report, sets, cat("bytes of ", bytes & 255, " and ", bytes >> 8), w, x);
+    }
+  // The largest scales of half blocks with weights of -32 and of 31.
+  for (const int weight : {0x00, 0xFF})
+    for (const int half : {0x80, 0x7F}) {
+      Weights w = fill("Q6_K", 18, kCols, [&] { return static_cast<uint8_t>(weight); });
+      for (size_t at = 0; at < w.bytes.size(); at += sizeof(codec::BlockQ6_K))
+        std::memset(w.bytes.data() + at + offsetof(codec::BlockQ6_K, scales), half, 16);
+      set_scales(w, "Q6_K", [] { return 1.0F; });
+      compare(report, sets, cat("half blocks of ", weight, " times ", half), w, x);
     }
 }
 

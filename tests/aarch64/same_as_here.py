@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gemlet import _core, demo
+from gemlet import _core
+from gemlet.local import demo
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TINY = [f"gemma{name}" for name in ("3_tiny", "3_tiny_linear", "3_tiny_q8_0", "4_tiny_e2b", "4_tiny_31b", "4_tiny_26b")]

@@ -17,6 +17,7 @@ import numpy as np
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
+import projector_file  # noqa: E402
 import sounds  # noqa: E402
 
 
@@ -187,17 +188,10 @@ def write_projector(v: Variant, path: Path, made: dict[str, np.ndarray] | None =
         for key, value in sizes.items():
             writer.add_uint32(f"clip.audio.{key}", value)
         writer.add_float32("clip.audio.attention.layer_norm_epsilon", 1e-6)
-    kind = getattr(gguf.GGMLQuantizationType, dtype)
-    for name, array in gguf_tensors(weights(v) if made is None else made).items():
-        large = array.ndim == 2 and (name.startswith("a.blk.") or name.startswith("mm.")) and "conv_dw" not in name
-        if not large or (dtype == "Q8_0" and array.shape[1] % 32):
-            writer.add_tensor(name, array.astype(np.float16) if large and dtype == "Q8_0" else array)
-        else:
-            writer.add_tensor(name, gguf.quants.quantize(array, kind), raw_dtype=kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    tensors = gguf_tensors(weights(v) if made is None else made)
+    projector_file.finish(
+        writer, tensors, dtype, lambda name: name.startswith(("a.blk.", "mm.")) and "conv_dw" not in name
+    )
 
 
 # --- transformers ---

@@ -18,6 +18,7 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 import pictures  # noqa: E402
+import projector_file  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -198,17 +199,8 @@ def write_projector(v: Variant, path: Path, made: dict[str, np.ndarray] | None =
     writer.add_float32("clip.vision.attention.layer_norm_epsilon", 1e-6)
     for key, values in (("image_mean", [0.0] * 3), ("image_std", [1.0] * 3)):  # as released files have them
         writer.add_array(f"clip.vision.{key}", values)
-    kind = getattr(gguf.GGMLQuantizationType, dtype)
-    for name, array in gguf_tensors(v, weights(v) if made is None else made).items():
-        large = array.ndim == 2 and (name.startswith("v.blk.") or name == "mm.input_projection.weight")
-        if not large or (dtype == "Q8_0" and array.shape[1] % 32):
-            writer.add_tensor(name, array.astype(np.float16) if large and dtype == "Q8_0" else array)
-        else:
-            writer.add_tensor(name, gguf.quants.quantize(array, kind), raw_dtype=kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    tensors = gguf_tensors(v, weights(v) if made is None else made)
+    projector_file.finish(writer, tensors, dtype, lambda name: name.startswith(("v.blk.", "mm.input_projection.")))
 
 
 # --- transformers ---

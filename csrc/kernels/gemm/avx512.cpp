@@ -15,7 +15,7 @@ struct Sums {
   __m512 s[kPhases][kTileTokens];
 };
 
-inline __m512i broadcast4(const int8_t* q) {
+inline __m512i broadcast4(const void* q) {
   int four = 0;
   std::memcpy(&four, q, 4);
   return _mm512_set1_epi32(four);
@@ -24,28 +24,38 @@ inline __m512i broadcast4(const int8_t* q) {
 // Block b of the panel against tokens [t0, t0 + count), added to one phase's sums.
 template <class F>
 void add_tile_block(const Panel& panel, const QuantRows& x, int64_t t0, int64_t count, int64_t b, __m512* sums) {
-  constexpr int kOffset = PanelDot::template offset<F>(), kWidth = kSteps / F::kScales;
+  constexpr int kOffset = PanelDot::template offset<F>();
   __m512i w[kSteps];
 #pragma GCC unroll 8
   for (int i = 0; i < kSteps; ++i) w[i] = _mm512_loadu_si512(panel.q + b * kPanelBlock + i * kPanelRows * 4);
-  __m512 scale[F::kScales];
-  for (int part = 0; part < F::kScales; ++part)
-    scale[part] = _mm512_loadu_ps(panel.scale + (b * F::kScales + part) * kPanelRows);
+  const __m512 scale = _mm512_loadu_ps(panel.scale + b * kPanelRows);
+  __m512 halves[2];
+  for (int h = 0; h < 2 && F::kHasHalves; ++h)
+    halves[h] = _mm512_loadu_ps(reinterpret_cast<const float*>(panel.halves + (b * 2 + h) * kPanelRows));
   const __m512 min = F::kHasMin ? _mm512_loadu_ps(panel.min + b * kPanelRows) : _mm512_setzero_ps();
   for (int64_t t = 0; t < count; ++t) {
     const int64_t at = (t0 + t) * x.blocks + b;
     const int8_t* q = x.q + at * kBlock;
-    const __m512 d = _mm512_set1_ps(x.d[at]);
-    __m512 sum = sums[t];
-#pragma GCC unroll 2
-    for (int part = 0; part < F::kScales; ++part) {
-      __m512i dot = _mm512_setzero_si512();
-      if (kOffset != 0) dot = _mm512_set1_epi32(-kOffset * (F::kScales == 1 ? x.sum[at] : x.sum16[at * 2 + part]));
+    __m512 value;
+    if constexpr (F::kHasHalves) {
+      static_assert(kOffset == 32);
+      const __m512i ones = _mm512_set1_epi32(0x00010001);
+      __m512i first = _mm512_madd_epi16(broadcast4(x.minus32 + at * 4), ones);
+      __m512i second = _mm512_madd_epi16(broadcast4(x.minus32 + at * 4 + 2), ones);
+#pragma GCC unroll 4
+      for (int i = 0; i < kSteps / 2; ++i) {
+        first = _mm512_dpbusd_epi32(first, w[i], broadcast4(q + 4 * i));
+        second = _mm512_dpbusd_epi32(second, w[i + kSteps / 2], broadcast4(q + 4 * i + kBlock / 2));
+      }
+      value =
+          _mm512_fmadd_ps(_mm512_cvtepi32_ps(second), halves[1], _mm512_mul_ps(_mm512_cvtepi32_ps(first), halves[0]));
+    } else {
+      __m512i dot = kOffset == 0 ? _mm512_setzero_si512() : _mm512_set1_epi32(-kOffset * x.sum[at]);
 #pragma GCC unroll 8
-      for (int i = part * kWidth; i < (part + 1) * kWidth; ++i)
-        dot = _mm512_dpbusd_epi32(dot, w[i], broadcast4(q + 4 * i));
-      sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_mul_ps(scale[part], d), sum);
+      for (int i = 0; i < kSteps; ++i) dot = _mm512_dpbusd_epi32(dot, w[i], broadcast4(q + 4 * i));
+      value = _mm512_cvtepi32_ps(dot);
     }
+    __m512 sum = _mm512_fmadd_ps(value, _mm512_mul_ps(scale, _mm512_set1_ps(x.d[at])), sums[t]);
     if (F::kHasMin) sum = _mm512_fnmadd_ps(min, _mm512_set1_ps(x.dsum[at]), sum);
     sums[t] = sum;
   }

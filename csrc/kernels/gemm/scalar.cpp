@@ -12,7 +12,8 @@ void unpack(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t blocks, co
       Block block;
       F::load(row, b, block);
       for (int i = 0; i < kBlock; ++i) panel.q[((b * 8 + i / 4) * kPanelRows + r) * 4 + i % 4] = block.u[i];
-      for (int s = 0; s < F::kScales; ++s) panel.scale[(b * F::kScales + s) * kPanelRows + r] = block.scale[s];
+      panel.scale[b * kPanelRows + r] = block.scale;
+      for (int h = 0; F::kHasHalves && h < 2; ++h) panel.halves[(b * 2 + h) * kPanelRows + r] = block.half[h];
       if (F::kHasMin) panel.min[b * kPanelRows + r] = block.min;
     }
   }
@@ -26,7 +27,8 @@ void gemm(const Panel& panel, int64_t rows, int64_t blocks, const QuantRows& x, 
       for (int64_t b = 0; b < blocks; ++b) {
         Block block;
         for (int i = 0; i < kBlock; ++i) block.u[i] = panel.q[((b * 8 + i / 4) * kPanelRows + r) * 4 + i % 4];
-        for (int k = 0; k < F::kScales; ++k) block.scale[k] = panel.scale[(b * F::kScales + k) * kPanelRows + r];
+        block.scale = panel.scale[b * kPanelRows + r];
+        for (int h = 0; F::kHasHalves && h < 2; ++h) block.half[h] = panel.halves[(b * 2 + h) * kPanelRows + r];
         block.min = F::kHasMin ? panel.min[b * kPanelRows + r] : 0;
         add_block<F>(block, x, t, b, s);
       }

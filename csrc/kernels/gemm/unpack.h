@@ -17,28 +17,35 @@ void unpack_block(const uint8_t* const* g, uint8_t* q) {
 }
 
 // Lanes are blocks in `rows`, rows in the panel.
-inline void store_transposed(const __m256* rows, float* out, int64_t stride) {
-  __m256i v[8];
-  for (int r = 0; r < 8; ++r) v[r] = _mm256_castps_si256(rows[r]);
-  transpose8(v);
-  for (int j = 0; j < 8; ++j) _mm256_storeu_ps(out + j * stride, _mm256_castsi256_ps(v[j]));
+inline void store_transposed(__m256i* rows, void* out, int64_t stride) {
+  transpose8(rows);
+  for (int j = 0; j < 8; ++j)
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(static_cast<int32_t*>(out) + j * stride), rows[j]);
 }
 
 // Eight rows, one group of eight blocks.
 template <class F>
-void unpack_group(const uint8_t* const* g, uint8_t* q, float* scale, float* min) {
+void unpack_group(const uint8_t* const* g, const Panel& to) {
+  uint8_t* const q = to.q;
   unpack_block<F, 0>(g, q), unpack_block<F, 1>(g, q), unpack_block<F, 2>(g, q), unpack_block<F, 3>(g, q);
   unpack_block<F, 4>(g, q), unpack_block<F, 5>(g, q), unpack_block<F, 6>(g, q), unpack_block<F, 7>(g, q);
-  __m256 scales[F::kScales][8], mins[8];
-  for (int r = 0; r < 8; ++r) {
-    __m256 s[2];
-    F::scales(g[r], s);
-    for (int k = 0; k < F::kScales; ++k) scales[k][r] = s[k];
-    if (F::kHasMin) mins[r] = F::mins(g[r]);
+  __m256i rows[8];
+  for (int r = 0; r < 8; ++r) rows[r] = _mm256_castps_si256(F::template scales<8>(g[r]));
+  store_transposed(rows, to.scale, kPanelRows);
+  if constexpr (F::kHasMin) {
+    for (int r = 0; r < 8; ++r) rows[r] = _mm256_castps_si256(F::mins(g[r]));
+    store_transposed(rows, to.min, kPanelRows);
   }
-  for (int k = 0; k < F::kScales; ++k)
-    store_transposed(scales[k], scale + k * kPanelRows, int64_t{F::kScales} * kPanelRows);
-  if (F::kHasMin) store_transposed(mins, min, kPanelRows);
+  if constexpr (F::kHasHalves) {
+    __m256i second[8];
+    for (int r = 0; r < 8; ++r) {
+      __m256i s[2];
+      F::halves(g[r], s);
+      rows[r] = PanelDot::half_scale(s[0]), second[r] = PanelDot::half_scale(s[1]);
+    }
+    store_transposed(rows, to.halves, 2 * kPanelRows);
+    store_transposed(second, to.halves + kPanelRows, 2 * kPanelRows);
+  }
 }
 
 template <class F>
@@ -57,9 +64,10 @@ void unpack(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t blocks, co
           g[i] = padded[i];
         }
       }
-      unpack_group<F>(g, panel.q + group * 8 * kPanelBlock + half * 32,
-                      panel.scale + group * 8 * F::kScales * kPanelRows + half * 8,
-                      F::kHasMin ? panel.min + group * 8 * kPanelRows + half * 8 : nullptr);
+      const int64_t at = group * 8 * kPanelRows + half * 8;
+      unpack_group<F>(
+          g, {panel.q + group * 8 * kPanelBlock + half * 32, panel.scale + at, F::kHasMin ? panel.min + at : nullptr,
+              F::kHasHalves ? panel.halves + at + group * 8 * kPanelRows : nullptr});
     }
   }
 }

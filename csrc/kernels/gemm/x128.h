@@ -26,29 +26,41 @@ void unpack_block(const uint8_t* const* g, int h, uint8_t* q) {
 }
 
 // Lanes are blocks in `rows`, rows in the panel.
-inline void store_transposed(const float32x4_t* rows, float* out, int64_t stride) {
-  uint32x4_t v[4];
-  for (int r = 0; r < 4; ++r) v[r] = vreinterpretq_u32_f32(rows[r]);
-  transpose4(v);
-  for (int j = 0; j < 4; ++j) vst1q_f32(out + j * stride, vreinterpretq_f32_u32(v[j]));
+inline void store_transposed(uint32x4_t* rows, float* out) {
+  transpose4(rows);
+  for (int j = 0; j < 4; ++j) vst1q_f32(out + j * kPanelRows, vreinterpretq_f32_u32(rows[j]));
 }
 
-// Blocks 4 kQuad .. 4 kQuad + 3 of a group of four rows. q, scale and min are where the group begins in the panel.
+// The same for scales of one half of each block.
+inline void store_transposed(uint32x4_t* rows, int32_t* out) {
+  transpose4(rows);
+  for (int j = 0; j < 4; ++j) vst1q_s32(out + j * 2 * kPanelRows, vreinterpretq_s32_u32(rows[j]));
+}
+
+// Blocks 4 kQuad .. 4 kQuad + 3 of a group of four rows, the h-th four of the panel; `to` is the group's place in it.
 template <class F, int kQuad>
-void unpack_quad(const uint8_t* const* g, int h, uint8_t* q, float* scale, float* min) {
+void unpack_quad(const uint8_t* const* g, int h, const Panel& to) {
   constexpr int J = 4 * kQuad;
+  uint8_t* const q = to.q;
   unpack_block<F, J>(g, h, q), unpack_block<F, J + 1>(g, h, q);
   unpack_block<F, J + 2>(g, h, q), unpack_block<F, J + 3>(g, h, q);
-  float32x4_t scales[F::kScales][4], mins[4];
-  for (int r = 0; r < 4; ++r) {
-    float32x4_t s[F::kScales];
-    F::template scales<kQuad>(g[r], s);
-    for (int k = 0; k < F::kScales; ++k) scales[k][r] = s[k];
-    if (F::kHasMin) mins[r] = F::template mins<kQuad>(g[r]);
+  uint32x4_t rows[4];
+  for (int r = 0; r < 4; ++r) rows[r] = vreinterpretq_u32_f32(F::template scales<kQuad>(g[r]));
+  store_transposed(rows, to.scale + J * kPanelRows + 4 * h);
+  if constexpr (F::kHasMin) {
+    for (int r = 0; r < 4; ++r) rows[r] = vreinterpretq_u32_f32(F::template mins<kQuad>(g[r]));
+    store_transposed(rows, to.min + J * kPanelRows + 4 * h);
   }
-  for (int k = 0; k < F::kScales; ++k)
-    store_transposed(scales[k], scale + (J * F::kScales + k) * kPanelRows + 4 * h, int64_t{F::kScales} * kPanelRows);
-  if (F::kHasMin) store_transposed(mins, min + J * kPanelRows + 4 * h, kPanelRows);
+  if constexpr (F::kHasHalves) {
+    uint32x4_t second[4];
+    for (int r = 0; r < 4; ++r) {
+      int32x4_t s[2];
+      F::template halves<kQuad>(g[r], s);
+      rows[r] = vreinterpretq_u32_s32(s[0]), second[r] = vreinterpretq_u32_s32(s[1]);
+    }
+    store_transposed(rows, to.halves + 2 * J * kPanelRows + 4 * h);
+    store_transposed(second, to.halves + (2 * J + 1) * kPanelRows + 4 * h);
+  }
 }
 
 template <class F>
@@ -65,11 +77,11 @@ void unpack(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t blocks, co
           g[i] = padded[i];
         }
       }
-      uint8_t* q = panel.q + b * kPanelBlock;
-      float* scale = panel.scale + b * F::kScales * kPanelRows;
-      float* min = F::kHasMin ? panel.min + b * kPanelRows : nullptr;
-      unpack_quad<F, 0>(g, h, q, scale, min);
-      unpack_quad<F, 1>(g, h, q, scale, min);
+      const int64_t at = b * kPanelRows;
+      const Panel to{panel.q + b * kPanelBlock, panel.scale + at, F::kHasMin ? panel.min + at : nullptr,
+                     F::kHasHalves ? panel.halves + 2 * at : nullptr};
+      unpack_quad<F, 0>(g, h, to);
+      unpack_quad<F, 1>(g, h, to);
     }
   }
 }
@@ -82,25 +94,41 @@ struct Sums {
   float32x4_t s[kPhases][NT][4];
 };
 
+// Block b: the integers of NT tokens x 16 rows.
+template <class F, int NT>
+void block_sums(const Panel& panel, const int8_t* const* q, int64_t b, int32x4_t (&dot)[NT][4]) {
+  const uint8_t* w = panel.q + b * kPanelBlock;
+  if constexpr (!F::kHasHalves) {
+    PanelDot::template sums<F, NT, 8>(w, q, dot);
+  } else {
+    int32x4_t second[NT][4];
+    const int8_t* rest[NT];
+    for (int t = 0; t < NT; ++t) rest[t] = q[t] + kBlock / 2;
+    PanelDot::template sums<F, NT, 4>(w, q, dot);
+    PanelDot::template sums<F, NT, 4>(w + kPanelBlock / 2, rest, second);
+    const int32_t* scale = panel.halves + b * 2 * kPanelRows;
+    for (int h = 0; h < 4; ++h) {
+      const int32x4_t s0 = vld1q_s32(scale + 4 * h), s1 = vld1q_s32(scale + kPanelRows + 4 * h);
+      for (int t = 0; t < NT; ++t) dot[t][h] = vmlaq_s32(vmulq_s32(dot[t][h], s0), second[t][h], s1);
+    }
+  }
+}
+
 template <class F, int NT>
 void add_tile_block(const Panel& panel, const QuantRows& x, int64_t t0, int64_t b, float32x4_t (&sums)[NT][4]) {
-  constexpr int kSteps = 8 / F::kScales;
   const int64_t at = t0 * x.blocks + b;
-  for (int part = 0; part < F::kScales; ++part) {
-    const int8_t* q[NT];
-    for (int t = 0; t < NT; ++t) q[t] = x.q + (at + t * x.blocks) * kBlock + part * kSteps * 4;
-    int32x4_t dot[NT][4];
-    PanelDot::template sums<F, NT, kSteps>(panel.q + b * kPanelBlock + part * kSteps * kPanelRows * 4, q, dot);
-    const float* scale = panel.scale + (b * F::kScales + part) * kPanelRows;
-    for (int h = 0; h < 4; ++h) {
-      const float32x4_t s = vld1q_f32(scale + 4 * h);
-      const float32x4_t min = F::kHasMin ? vld1q_f32(panel.min + b * kPanelRows + 4 * h) : s;
-      for (int t = 0; t < NT; ++t) {
-        const int64_t block = at + t * x.blocks;
-        float32x4_t sum = vfmaq_f32(sums[t][h], vcvtq_f32_s32(dot[t][h]), vmulq_n_f32(s, x.d[block]));
-        if (F::kHasMin) sum = vfmsq_n_f32(sum, min, x.dsum[block]);  // formats with a minimum have one scale
-        sums[t][h] = sum;
-      }
+  const int8_t* q[NT];
+  for (int t = 0; t < NT; ++t) q[t] = x.q + (at + t * x.blocks) * kBlock;
+  int32x4_t dot[NT][4];
+  block_sums<F, NT>(panel, q, b, dot);
+  for (int h = 0; h < 4; ++h) {
+    const float32x4_t s = vld1q_f32(panel.scale + b * kPanelRows + 4 * h);
+    const float32x4_t min = F::kHasMin ? vld1q_f32(panel.min + b * kPanelRows + 4 * h) : s;
+    for (int t = 0; t < NT; ++t) {
+      const int64_t block = at + t * x.blocks;
+      float32x4_t sum = vfmaq_f32(sums[t][h], vcvtq_f32_s32(dot[t][h]), vmulq_n_f32(s, x.d[block]));
+      if (F::kHasMin) sum = vfmsq_n_f32(sum, min, x.dsum[block]);
+      sums[t][h] = sum;
     }
   }
 }

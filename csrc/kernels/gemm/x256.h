@@ -16,37 +16,41 @@ struct Sums {
   __m256 s[kPhases][NT][2];
 };
 
-// Part `part` of block b: integer sums of NT tokens x 16 rows, minus the offset's share.
+// Block b: the integers of NT tokens x 16 rows, as floats.
 template <class F, int NT>
-void integer_sums(const Panel& panel, const QuantRows& x, int64_t t0, int64_t b, int part, __m256i (&dot)[NT][2]) {
-  constexpr int kSteps = 8 / F::kScales;
-  const uint8_t* w = panel.q + b * kPanelBlock + part * kSteps * kPanelRows * 4;
+void block_sums(const Panel& panel, const QuantRows& x, int64_t t0, int64_t b, __m256 (&values)[NT][2]) {
+  const uint8_t* w = panel.q + b * kPanelBlock;
   const int8_t* q[NT];
-  for (int t = 0; t < NT; ++t) q[t] = x.q + ((t0 + t) * x.blocks + b) * kBlock + part * kSteps * 4;
-  PanelDot::template sums<F, NT, kSteps>(w, q, dot);
-  constexpr int kOffset = PanelDot::template offset<F>();
-  if (kOffset == 0) return;
-  constexpr int kShift = __builtin_ctz(kOffset == 0 ? 1 : kOffset);
-  for (int t = 0; t < NT; ++t) {
-    const int64_t at = (t0 + t) * x.blocks + b;
-    const int32_t total = F::kScales == 1 ? x.sum[at] : x.sum16[at * 2 + part];
-    const __m256i off = _mm256_slli_epi32(_mm256_set1_epi32(total), kShift);  // not kOffset * total: set1 from memory
-    for (int h = 0; h < 2; ++h) dot[t][h] = _mm256_sub_epi32(dot[t][h], off);
+  for (int t = 0; t < NT; ++t) q[t] = x.q + ((t0 + t) * x.blocks + b) * kBlock;
+  if constexpr (F::kHasHalves) {
+    const int16_t* minus[NT];
+    for (int t = 0; t < NT; ++t) minus[t] = x.minus32 + ((t0 + t) * x.blocks + b) * 4;
+    PanelDot::template scaled_sums<F, NT>(w, q, minus, panel.halves + b * 2 * kPanelRows, values);
+  } else {
+    __m256i dot[NT][2];
+    PanelDot::template sums<F, NT>(w, q, dot);
+    constexpr int kOffset = PanelDot::template offset<F>();
+    constexpr int kShift = __builtin_ctz(kOffset == 0 ? 1 : kOffset);
+    for (int t = 0; t < NT && kOffset != 0; ++t) {
+      const int32_t* sum = x.sum + (t0 + t) * x.blocks + b;
+      const __m256i off = _mm256_slli_epi32(_mm256_set1_epi32(*sum), kShift);  // not kOffset * sum: set1 from memory
+      for (int h = 0; h < 2; ++h) dot[t][h] = _mm256_sub_epi32(dot[t][h], off);
+    }
+    for (int t = 0; t < NT; ++t)
+      for (int h = 0; h < 2; ++h) values[t][h] = _mm256_cvtepi32_ps(dot[t][h]);
   }
 }
 
 template <class F, int NT>
 void add_tile_block(const Panel& panel, const QuantRows& x, int64_t t0, int64_t b, __m256 (&sums)[NT][2]) {
-  for (int part = 0; part < F::kScales; ++part) {
-    __m256i dot[NT][2];
-    integer_sums<F, NT>(panel, x, t0, b, part, dot);
-    const float* scale = panel.scale + (b * F::kScales + part) * kPanelRows;
-    const __m256 s0 = _mm256_loadu_ps(scale), s1 = _mm256_loadu_ps(scale + 8);
-    for (int t = 0; t < NT; ++t) {
-      const __m256 d = _mm256_set1_ps(x.d[(t0 + t) * x.blocks + b]);
-      sums[t][0] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[t][0]), _mm256_mul_ps(s0, d), sums[t][0]);
-      sums[t][1] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[t][1]), _mm256_mul_ps(s1, d), sums[t][1]);
-    }
+  __m256 values[NT][2];
+  block_sums<F, NT>(panel, x, t0, b, values);
+  const __m256 s0 = _mm256_loadu_ps(panel.scale + b * kPanelRows);
+  const __m256 s1 = _mm256_loadu_ps(panel.scale + b * kPanelRows + 8);
+  for (int t = 0; t < NT; ++t) {
+    const __m256 d = _mm256_set1_ps(x.d[(t0 + t) * x.blocks + b]);
+    sums[t][0] = _mm256_fmadd_ps(values[t][0], _mm256_mul_ps(s0, d), sums[t][0]);
+    sums[t][1] = _mm256_fmadd_ps(values[t][1], _mm256_mul_ps(s1, d), sums[t][1]);
   }
   if (F::kHasMin) {
     const __m256 m0 = _mm256_loadu_ps(panel.min + b * kPanelRows), m1 = _mm256_loadu_ps(panel.min + b * kPanelRows + 8);
@@ -58,7 +62,16 @@ void add_tile_block(const Panel& panel, const QuantRows& x, int64_t t0, int64_t 
   }
 }
 
-inline void store_rows(__m256 low, __m256 high, int64_t rows, float* y) {
+// Outputs with rows this long (the head's) are gone from the caches before they are read: whole lines go past them, and
+// are not fetched to be written. `y` is a line's beginning where the output and its rows begin at lines.
+constexpr int64_t kStreamedRow = 65536;
+
+inline void store_rows(__m256 low, __m256 high, int64_t rows, bool stream, float* y) {
+  if (rows == kPanelRows && stream && reinterpret_cast<uintptr_t>(y) % 64 == 0) {
+    _mm256_stream_ps(y, low);
+    _mm256_stream_ps(y + 8, high);
+    return;
+  }
   if (rows == kPanelRows) {
     _mm256_storeu_ps(y, low);
     _mm256_storeu_ps(y + 8, high);
@@ -80,7 +93,8 @@ void tile(const Panel& panel, int64_t rows, int64_t blocks, const QuantRows& x, 
     for (int p = 0; p < n; ++p)
       for (int t = 0; t < NT; ++t)
         for (int h = 0; h < 2; ++h) sums.s[p][t][h] = _mm256_add_ps(sums.s[p][t][h], sums.s[p + n][t][h]);
-  for (int t = 0; t < NT; ++t) store_rows(sums.s[0][t][0], sums.s[0][t][1], rows, y + (t0 + t) * ldy);
+  const bool stream = ldy >= kStreamedRow;
+  for (int t = 0; t < NT; ++t) store_rows(sums.s[0][t][0], sums.s[0][t][1], rows, stream, y + (t0 + t) * ldy);
 }
 
 template <class F>
@@ -89,6 +103,7 @@ void gemm(const Panel& panel, int64_t rows, int64_t blocks, const QuantRows& x, 
   for (; t + kTileTokens <= count; t += kTileTokens) tile<F, kTileTokens>(panel, rows, blocks, x, t, y, ldy);
   for (; t + 2 <= count; t += 2) tile<F, 2>(panel, rows, blocks, x, t, y, ldy);
   for (; t < count; ++t) tile<F, 1>(panel, rows, blocks, x, t, y, ldy);
+  if (ldy >= kStreamedRow) _mm_sfence();  // before another thread is told that the rows are there
 }
 
 template <class F>

@@ -40,15 +40,15 @@ struct PanelDot {
   // Pins a running sum to a register here: left alone, compilers reorder the unrolled steps and spill half of them.
   static void keep(__m256i& v) { __asm__("" : "+x"(v)); }
 
-  static __m256i broadcast4(const int8_t* q) {
+  static __m256i broadcast4(const void* q) {
     int four = 0;
     std::memcpy(&four, q, 4);
     return _mm256_set1_epi32(four);
   }
 
-  template <class F, int NT, int kSteps>
+  template <class F, int NT>
   static void sums(const uint8_t* w, const int8_t* const* q, __m256i (&dot)[NT][2]) {
-    constexpr int kRun = F::kSigned ? 1 : run<F>() > kSteps ? kSteps : run<F>();
+    constexpr int kSteps = 8, kRun = F::kSigned ? 1 : run<F>();
     const __m256i ones = _mm256_set1_epi16(1);
 #pragma GCC unroll 8
     for (int step = 0; step < kSteps; step += kRun) {
@@ -74,6 +74,48 @@ struct PanelDot {
           const __m256i wide = _mm256_madd_epi16(pairs[t][h], ones);
           dot[t][h] = step == 0 ? wide : _mm256_add_epi32(dot[t][h], wide);
           keep(dot[t][h]);
+        }
+      }
+    }
+  }
+
+  // A half's scale as the pair that vpmaddwd multiplies with.
+  static __m256i half_scale(__m256i s) { return _mm256_blend_epi16(s, _mm256_slli_epi32(s, 16), 0xAA); }
+
+  // Each half of the block: eight products a lane, of u - offset and activations, fit 16 bits, so they may be summed
+  // modulo 2^16 of u alone, beginning with what the offset takes away. Widening multiplies by the half's scale.
+  template <class F, int NT>
+  static void scaled_sums(const uint8_t* w, const int8_t* const* q, const int16_t* const* minus, const int32_t* scale,
+                          __m256 (&values)[NT][2]) {
+    static_assert(F::kOffset == 32 && 2 * F::kMax * 127 <= INT16_MAX && 8 * 32 * 127 <= INT16_MAX);
+    __m256i first[NT][2];
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      __m256i pairs[NT][2];
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        const uint8_t* rows = w + (half * 4 + i) * kPanelRows * 4;
+        const __m256i w0 = load(rows), w1 = load(rows + 32);
+#pragma GCC unroll 4
+        for (int t = 0; t < NT; ++t) {
+          const __m256i a = broadcast4(q[t] + half * 16 + i * 4);
+          const __m256i p0 = _mm256_maddubs_epi16(w0, a), p1 = _mm256_maddubs_epi16(w1, a);
+          if (i == 0) pairs[t][0] = pairs[t][1] = broadcast4(minus[t] + half * 2);
+          pairs[t][0] = _mm256_add_epi16(pairs[t][0], p0);
+          pairs[t][1] = _mm256_add_epi16(pairs[t][1], p1);
+          keep(pairs[t][0]), keep(pairs[t][1]);
+        }
+      }
+#pragma GCC unroll 2
+      for (int h = 0; h < 2; ++h) {
+        const __m256i s = load(scale + half * kPanelRows + h * 8);
+#pragma GCC unroll 4
+        for (int t = 0; t < NT; ++t) {
+          const __m256i wide = _mm256_madd_epi16(pairs[t][h], s);
+          if (half == 0)
+            first[t][h] = wide;
+          else
+            values[t][h] = _mm256_cvtepi32_ps(_mm256_add_epi32(first[t][h], wide));
         }
       }
     }

@@ -29,6 +29,8 @@ struct PanelDot {
   static __m256i panel_bytes(__m256i u) {
     return F::kSigned ? _mm256_xor_si256(u, _mm256_set1_epi8(-128)) : u;
   }
+  // A half's scale as a float: integers are widened to floats before they are multiplied, exactly.
+  static __m256i half_scale(__m256i s) { return _mm256_castps_si256(_mm256_cvtepi32_ps(s)); }
 };
 
 // sum + a0 b0 + a1 b1 for pairs of int16.

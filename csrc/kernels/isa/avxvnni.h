@@ -28,19 +28,53 @@ struct PanelDot {
     return F::kSigned ? _mm256_xor_si256(u, _mm256_set1_epi8(-128)) : u;
   }
 
-  template <class F, int NT, int kSteps>
-  static void sums(const uint8_t* w, const int8_t* const* q, __m256i (&dot)[NT][2]) {
-    for (int t = 0; t < NT; ++t) dot[t][0] = dot[t][1] = _mm256_setzero_si256();
+  // A half's scale as a float: integers are widened to floats before they are multiplied, exactly.
+  static __m256i half_scale(__m256i s) { return _mm256_castps_si256(_mm256_cvtepi32_ps(s)); }
+
+  static __m256i broadcast4(const void* q) {
+    int four = 0;
+    std::memcpy(&four, q, 4);
+    return _mm256_set1_epi32(four);
+  }
+
+  // Adds steps [first, end) of four elements.
+  template <int NT>
+  static void add_steps(const uint8_t* w, const int8_t* const* q, int first, int end, __m256i (&dot)[NT][2]) {
 #pragma GCC unroll 8
-    for (int i = 0; i < kSteps; ++i) {
+    for (int i = first; i < end; ++i) {
       const __m256i w0 = load(w + i * kPanelRows * 4), w1 = load(w + i * kPanelRows * 4 + 32);
 #pragma GCC unroll 4
       for (int t = 0; t < NT; ++t) {
-        int four = 0;
-        std::memcpy(&four, q[t] + i * 4, 4);
-        const __m256i a = _mm256_set1_epi32(four);
+        const __m256i a = broadcast4(q[t] + i * 4);
         dot[t][0] = _mm256_dpbusd_avx_epi32(dot[t][0], w0, a);
         dot[t][1] = _mm256_dpbusd_avx_epi32(dot[t][1], w1, a);
+      }
+    }
+  }
+
+  template <class F, int NT>
+  static void sums(const uint8_t* w, const int8_t* const* q, __m256i (&dot)[NT][2]) {
+    for (int t = 0; t < NT; ++t) dot[t][0] = dot[t][1] = _mm256_setzero_si256();
+    add_steps<NT>(w, q, 0, 8, dot);
+  }
+
+  // The halves of the block with their scales. The offset's share comes as two sums for each half.
+  template <class F, int NT>
+  static void scaled_sums(const uint8_t* w, const int8_t* const* q, const int16_t* const* minus, const int32_t* scale,
+                          __m256 (&values)[NT][2]) {
+    static_assert(F::kOffset == 32);
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      __m256i dot[NT][2];
+      for (int t = 0; t < NT; ++t)
+        dot[t][0] = dot[t][1] = _mm256_madd_epi16(broadcast4(minus[t] + half * 2), _mm256_set1_epi16(1));
+      add_steps<NT>(w, q, half * 4, half * 4 + 4, dot);
+      for (int h = 0; h < 2; ++h) {
+        const __m256 s = _mm256_castsi256_ps(load(scale + half * kPanelRows + h * 8));
+        for (int t = 0; t < NT; ++t) {
+          const __m256 v = _mm256_cvtepi32_ps(dot[t][h]);
+          values[t][h] = half == 0 ? _mm256_mul_ps(v, s) : _mm256_fmadd_ps(v, s, values[t][h]);
+        }
       }
     }
   }

@@ -34,17 +34,17 @@ float fold(float* s) {
   return s[0];
 }
 
-// One block of 32 weights: w = scale * (u - offset) - min, two scales where S == 2.
+// One block of 32 weights: w = scale * (u - offset) - min, times the scale of its half where it has such.
 struct Block {
   uint8_t u[kBlock];
-  float scale[2];
-  float min;
+  float scale, min;
+  int half[2];
 };
 
 struct ScalarQ4_0 {
   static constexpr codec::Type kType = codec::Type::Q4_0;
-  static constexpr int kScales = 1, kOffset = 8;
-  static constexpr bool kHasMin = false;
+  static constexpr int kOffset = 8;
+  static constexpr bool kHasMin = false, kHasHalves = false;
   static void load(const uint8_t* row, int64_t b, Block& out) {
     codec::BlockQ4_0 x;
     std::memcpy(&x, row + static_cast<size_t>(b) * sizeof x, sizeof x);
@@ -52,14 +52,14 @@ struct ScalarQ4_0 {
       out.u[i] = x.qs[i] & 15;
       out.u[i + 16] = x.qs[i] >> 4;
     }
-    out.scale[0] = half_to_float(x.d);
+    out.scale = half_to_float(x.d);
   }
 };
 
 struct ScalarQ5_0 {
   static constexpr codec::Type kType = codec::Type::Q5_0;
-  static constexpr int kScales = 1, kOffset = 16;
-  static constexpr bool kHasMin = false;
+  static constexpr int kOffset = 16;
+  static constexpr bool kHasMin = false, kHasHalves = false;
   static void load(const uint8_t* row, int64_t b, Block& out) {
     codec::BlockQ5_0 x;
     std::memcpy(&x, row + static_cast<size_t>(b) * sizeof x, sizeof x);
@@ -69,20 +69,20 @@ struct ScalarQ5_0 {
       out.u[i] = static_cast<uint8_t>((x.qs[i] & 15U) | ((high >> i & 1U) << 4));
       out.u[i + 16] = static_cast<uint8_t>((x.qs[i] >> 4U) | ((high >> (i + 16) & 1U) << 4));
     }
-    out.scale[0] = half_to_float(x.d);
+    out.scale = half_to_float(x.d);
   }
 };
 
 // The byte is kept signed here; offset 0. (Sets whose multiply wants an unsigned side add 128 in their own panels.)
 struct ScalarQ8_0 {
   static constexpr codec::Type kType = codec::Type::Q8_0;
-  static constexpr int kScales = 1, kOffset = 0;
-  static constexpr bool kHasMin = false;
+  static constexpr int kOffset = 0;
+  static constexpr bool kHasMin = false, kHasHalves = false;
   static void load(const uint8_t* row, int64_t b, Block& out) {
     codec::BlockQ8_0 x;
     std::memcpy(&x, row + static_cast<size_t>(b) * sizeof x, sizeof x);
     std::memcpy(out.u, x.qs, kBlock);
-    out.scale[0] = half_to_float(x.d);
+    out.scale = half_to_float(x.d);
   }
 };
 
@@ -99,8 +99,8 @@ inline void scale_min_k4(const uint8_t* s, int64_t j, uint8_t& scale, uint8_t& m
 
 struct ScalarQ4_K {
   static constexpr codec::Type kType = codec::Type::Q4_K;
-  static constexpr int kScales = 1, kOffset = 0;
-  static constexpr bool kHasMin = true;
+  static constexpr int kOffset = 0;
+  static constexpr bool kHasMin = true, kHasHalves = false;
   static void load(const uint8_t* row, int64_t b, Block& out) {
     codec::BlockQ4_K x;
     std::memcpy(&x, row + static_cast<size_t>(b / 8) * sizeof x, sizeof x);
@@ -108,15 +108,15 @@ struct ScalarQ4_K {
     for (int i = 0; i < kBlock; ++i) out.u[i] = (x.qs[j / 2 * 32 + i] >> (j % 2 * 4)) & 15;
     uint8_t scale = 0, min = 0;
     scale_min_k4(x.scales, j, scale, min);
-    out.scale[0] = half_to_float(x.d) * static_cast<float>(scale);
+    out.scale = half_to_float(x.d) * static_cast<float>(scale);
     out.min = half_to_float(x.dmin) * static_cast<float>(min);
   }
 };
 
 struct ScalarQ5_K {
   static constexpr codec::Type kType = codec::Type::Q5_K;
-  static constexpr int kScales = 1, kOffset = 0;
-  static constexpr bool kHasMin = true;
+  static constexpr int kOffset = 0;
+  static constexpr bool kHasMin = true, kHasHalves = false;
   static void load(const uint8_t* row, int64_t b, Block& out) {
     codec::BlockQ5_K x;
     std::memcpy(&x, row + static_cast<size_t>(b / 8) * sizeof x, sizeof x);
@@ -125,15 +125,15 @@ struct ScalarQ5_K {
       out.u[i] = static_cast<uint8_t>(((x.qs[j / 2 * 32 + i] >> (j % 2 * 4)) & 15) | (((x.qh[i] >> j) & 1) << 4));
     uint8_t scale = 0, min = 0;
     scale_min_k4(x.scales, j, scale, min);
-    out.scale[0] = half_to_float(x.d) * static_cast<float>(scale);
+    out.scale = half_to_float(x.d) * static_cast<float>(scale);
     out.min = half_to_float(x.dmin) * static_cast<float>(min);
   }
 };
 
 struct ScalarQ6_K {
   static constexpr codec::Type kType = codec::Type::Q6_K;
-  static constexpr int kScales = 2, kOffset = 32;
-  static constexpr bool kHasMin = false;
+  static constexpr int kOffset = 32;
+  static constexpr bool kHasMin = false, kHasHalves = true;
   static void load(const uint8_t* row, int64_t b, Block& out) {
     codec::BlockQ6_K x;
     std::memcpy(&x, row + static_cast<size_t>(b / 8) * sizeof x, sizeof x);
@@ -143,8 +143,8 @@ struct ScalarQ6_K {
       const int high = x.qh[half * 32 + i] >> (j * 2) & 3;
       out.u[i] = static_cast<uint8_t>(low | (high << 4));
     }
-    const float d = half_to_float(x.d);
-    for (int s = 0; s < 2; ++s) out.scale[s] = d * static_cast<float>(x.scales[b % 8 * 2 + s]);
+    out.scale = half_to_float(x.d);
+    for (int s = 0; s < 2; ++s) out.half[s] = x.scales[b % 8 * 2 + s];
   }
 };
 

@@ -12,16 +12,13 @@ void add_block(const Block& w, const QuantRows& x, int64_t t, int64_t b, float* 
   const int8_t* q = x.q + (t * x.blocks + b) * kBlock;
   const float d = x.d[t * x.blocks + b];
   float& sum = s[b % kPhases];
-  constexpr int kWidth = kBlock / F::kScales;
-  for (int part = 0; part < F::kScales; ++part) {
-    int32_t dot = 0, total = 0;
-    for (int i = part * kWidth; i < (part + 1) * kWidth; ++i) {
-      const int weight = F::kType == codec::Type::Q8_0 ? static_cast<int8_t>(w.u[i]) : w.u[i];
-      dot += weight * q[i];
-      total += q[i];
-    }
-    sum = std::fma(static_cast<float>(dot - F::kOffset * total), w.scale[part] * d, sum);
+  int32_t dot = 0;
+  for (int i = 0; i < kBlock; ++i) {
+    const int weight = F::kType == codec::Type::Q8_0 ? static_cast<int8_t>(w.u[i]) : w.u[i];
+    const int product = (weight - F::kOffset) * q[i];
+    dot += F::kHasHalves ? w.half[i / (kBlock / 2)] * product : product;
   }
+  sum = std::fma(static_cast<float>(dot), w.scale * d, sum);
   if (F::kHasMin) sum = std::fma(-w.min, x.dsum[t * x.blocks + b], sum);
 }
 

@@ -2,8 +2,9 @@
 // scales, transposes and sums. Only what every 64-bit ARM has; everything has internal linkage.
 //
 // A "group" is eight blocks of 32 weights, a whole block of the 256-element formats; a "quad" is one half of it, the four
-// blocks whose sums fill a float vector. `u<J>(group)` is block J as 32 bytes; w = scale * (u - kOffset) - min. Widest
-// chain: int32 in integers, float32 with fused multiply-add after them.
+// blocks whose sums fill a float vector. `u<J>(group)` is block J as 32 bytes; w = scale * (u - kOffset) - min, times
+// the integer scale of its half where the format has halves. Widest chain: int32 in integers, float32 with fused
+// multiply-add after them.
 #pragma once
 
 #include <arm_neon.h>
@@ -66,12 +67,11 @@ float32x4_t half_scales(const uint8_t* quad) {
 // kSpan is the largest magnitude of u - kOffset.
 template <class Block>
 struct FmtLegacy {
-  static constexpr int kScales = 1;
-  static constexpr bool kHasMin = false, kLegacy = true;
+  static constexpr bool kHasMin = false, kHasHalves = false, kLegacy = true;
   static constexpr size_t kBytes = sizeof(Block), kGroupBytes = 8 * kBytes;
   template <int kQuad>
-  static void scales(const uint8_t* g, float32x4_t* s) {
-    s[0] = half_scales<kBytes>(g + kQuad * 4 * kBytes);
+  static float32x4_t scales(const uint8_t* g) {
+    return half_scales<kBytes>(g + kQuad * 4 * kBytes);
   }
   template <int kQuad>
   static float32x4_t mins(const uint8_t* /*g*/) {
@@ -136,12 +136,12 @@ float32x4_t bytes_to_floats(uint8x8_t bytes) {
 
 template <class Block>
 struct FmtK4 {
-  static constexpr int kScales = 1, kOffset = 0;
-  static constexpr bool kHasMin = true, kLegacy = false;
+  static constexpr int kOffset = 0;
+  static constexpr bool kHasMin = true, kHasHalves = false, kLegacy = false;
   static constexpr size_t kGroupBytes = sizeof(Block);
   template <int kQuad>
-  static void scales(const uint8_t* g, float32x4_t* s) {
-    s[0] = vmulq_n_f32(bytes_to_floats<kQuad>(vget_low_u8(scales_mins_k4(g + 4))), half_at(g));
+  static float32x4_t scales(const uint8_t* g) {
+    return vmulq_n_f32(bytes_to_floats<kQuad>(vget_low_u8(scales_mins_k4(g + 4))), half_at(g));
   }
   template <int kQuad>
   static float32x4_t mins(const uint8_t* g) {
@@ -172,8 +172,8 @@ struct FmtQ5_K : FmtK4<codec::BlockQ5_K> {
 
 struct FmtQ6_K {
   static constexpr codec::Type kType = codec::Type::Q6_K;
-  static constexpr int kScales = 2, kOffset = 32, kSpan = 32;
-  static constexpr bool kHasMin = false, kLegacy = false;
+  static constexpr int kOffset = 32, kSpan = 32;
+  static constexpr bool kHasMin = false, kHasHalves = true, kLegacy = false;
   static constexpr size_t kGroupBytes = sizeof(codec::BlockQ6_K);
   template <int J>
   static Bytes u(const uint8_t* g) {
@@ -183,12 +183,16 @@ struct FmtQ6_K {
             vorrq_u8(nibble < kPart / 2 == 1 > (packed + 16), moved<4 - 2 * kPart>(load(high + 16), 48))};
   }
   template <int kQuad>
-  static void scales(const uint8_t* g, float32x4_t* s) {
-    const float d = half_at(g + 208);
+  static float32x4_t scales(const uint8_t* g) {
+    return vdupq_n_f32(half_at(g + 208));
+  }
+  // The integer scales of the blocks' first and second halves.
+  template <int kQuad>
+  static void halves(const uint8_t* g, int32x4_t* s) {
     const int16x8_t both = vmovl_s8(vreinterpret_s8_u8(vld1_u8(g + 192 + 8 * kQuad)));
     const int16x4_t low = vget_low_s16(both), high = vget_high_s16(both);
-    s[0] = vmulq_n_f32(vcvtq_f32_s32(vmovl_s16(vuzp1_s16(low, high))), d);
-    s[1] = vmulq_n_f32(vcvtq_f32_s32(vmovl_s16(vuzp2_s16(low, high))), d);
+    s[0] = vmovl_s16(vuzp1_s16(low, high));
+    s[1] = vmovl_s16(vuzp2_s16(low, high));
   }
   template <int kQuad>
   static float32x4_t mins(const uint8_t* /*g*/) {

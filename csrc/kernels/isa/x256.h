@@ -2,7 +2,7 @@
 // transposes and sums. Everything has internal linkage; a file that includes this is compiled for its own set only.
 //
 // A "group" is eight blocks of 32 weights, a whole block of the 256-element formats. `u<J>(group)` is block J as 32 bytes;
-// w = scale * (u - kOffset) - min. Widest chain: int32 in integers, float32 with fused multiply-add after them.
+// w = scale * (u - kOffset) - min, times the integer scale of its half where the format has halves. Widest chain: int32 in integers, float32 with fused multiply-add after them.
 #pragma once
 
 #include <immintrin.h>
@@ -51,24 +51,24 @@ inline float half_at(const uint8_t* p) {
 
 struct FmtQ4_0 {
   static constexpr codec::Type kType = codec::Type::Q4_0;
-  static constexpr int kScales = 1, kOffset = 8, kMax = 15;
-  static constexpr bool kHasMin = false, kSigned = false, kLegacy = true;
+  static constexpr int kOffset = 8, kMax = 15;
+  static constexpr bool kHasMin = false, kHasHalves = false, kSigned = false, kLegacy = true;
   static constexpr size_t kGroupBytes = 8 * sizeof(codec::BlockQ4_0);
   template <int J>
   static __m256i u(const uint8_t* g) {
     return nibbles(g + J * sizeof(codec::BlockQ4_0) + 2);
   }
   template <int kBlocks = 8>
-  static void scales(const uint8_t* g, __m256* s) {
-    s[0] = half_scales<sizeof(codec::BlockQ4_0), kBlocks>(g);
+  static __m256 scales(const uint8_t* g) {
+    return half_scales<sizeof(codec::BlockQ4_0), kBlocks>(g);
   }
   static __m256 mins(const uint8_t* /*g*/) { return _mm256_setzero_ps(); }
 };
 
 struct FmtQ5_0 {
   static constexpr codec::Type kType = codec::Type::Q5_0;
-  static constexpr int kScales = 1, kOffset = 16, kMax = 31;
-  static constexpr bool kHasMin = false, kSigned = false, kLegacy = true;
+  static constexpr int kOffset = 16, kMax = 31;
+  static constexpr bool kHasMin = false, kHasHalves = false, kSigned = false, kLegacy = true;
   static constexpr size_t kGroupBytes = 8 * sizeof(codec::BlockQ5_0);
   template <int J>
   static __m256i u(const uint8_t* g) {
@@ -84,24 +84,25 @@ struct FmtQ5_0 {
     return _mm256_or_si256(nibbles(block + 6), _mm256_and_si256(set, _mm256_set1_epi8(16)));
   }
   template <int kBlocks = 8>
-  static void scales(const uint8_t* g, __m256* s) {
-    s[0] = half_scales<sizeof(codec::BlockQ5_0), kBlocks>(g);
+  static __m256 scales(const uint8_t* g) {
+    return half_scales<sizeof(codec::BlockQ5_0), kBlocks>(g);
   }
   static __m256 mins(const uint8_t* /*g*/) { return _mm256_setzero_ps(); }
 };
 
 struct FmtQ8_0 {
   static constexpr codec::Type kType = codec::Type::Q8_0;
-  static constexpr int kScales = 1, kOffset = 0, kMax = 127;
-  static constexpr bool kHasMin = false, kSigned = true, kLegacy = true;  // u is the signed byte itself
+  static constexpr int kOffset = 0, kMax = 127;
+  static constexpr bool kHasMin = false, kHasHalves = false, kSigned = true,
+                        kLegacy = true;  // u is the signed byte itself
   static constexpr size_t kGroupBytes = 8 * sizeof(codec::BlockQ8_0);
   template <int J>
   static __m256i u(const uint8_t* g) {
     return load(g + J * sizeof(codec::BlockQ8_0) + 2);
   }
   template <int kBlocks = 8>
-  static void scales(const uint8_t* g, __m256* s) {
-    s[0] = half_scales<sizeof(codec::BlockQ8_0), kBlocks>(g);
+  static __m256 scales(const uint8_t* g) {
+    return half_scales<sizeof(codec::BlockQ8_0), kBlocks>(g);
   }
   static __m256 mins(const uint8_t* /*g*/) { return _mm256_setzero_ps(); }
 };
@@ -134,12 +135,12 @@ inline __m256 two_halves(const uint8_t* p) {
 
 template <class Block>
 struct FmtK4 {
-  static constexpr int kScales = 1, kOffset = 0;
-  static constexpr bool kHasMin = true, kSigned = false, kLegacy = false;
+  static constexpr int kOffset = 0;
+  static constexpr bool kHasMin = true, kHasHalves = false, kSigned = false, kLegacy = false;
   static constexpr size_t kGroupBytes = sizeof(Block);
   template <int kBlocks = 8>
-  static void scales(const uint8_t* g, __m256* s) {
-    s[0] = _mm256_mul_ps(_mm256_moveldup_ps(two_halves(g)), six_bits<false>(g + 4));
+  static __m256 scales(const uint8_t* g) {
+    return _mm256_mul_ps(_mm256_moveldup_ps(two_halves(g)), six_bits<false>(g + 4));
   }
   static __m256 mins(const uint8_t* g) {
     return _mm256_mul_ps(_mm256_movehdup_ps(two_halves(g)), six_bits<true>(g + 4));
@@ -170,8 +171,8 @@ struct FmtQ5_K : FmtK4<codec::BlockQ5_K> {
 
 struct FmtQ6_K {
   static constexpr codec::Type kType = codec::Type::Q6_K;
-  static constexpr int kScales = 2, kOffset = 32, kMax = 63;
-  static constexpr bool kHasMin = false, kSigned = false, kLegacy = false;
+  static constexpr int kOffset = 32, kMax = 63;
+  static constexpr bool kHasMin = false, kHasHalves = true, kSigned = false, kLegacy = false;
   static constexpr size_t kGroupBytes = sizeof(codec::BlockQ6_K);
   template <int J>
   static __m256i u(const uint8_t* g) {
@@ -183,11 +184,14 @@ struct FmtQ6_K {
     return _mm256_or_si256(low, _mm256_and_si256(two, _mm256_set1_epi8(48)));
   }
   template <int kBlocks = 8>
-  static void scales(const uint8_t* g, __m256* s) {
-    const __m256 d = _mm256_set1_ps(half_at(g + 208));
+  static __m256 scales(const uint8_t* g) {
+    return _mm256_set1_ps(half_at(g + 208));
+  }
+  // The integer scales of the blocks' first and second halves.
+  static void halves(const uint8_t* g, __m256i* s) {
     const __m256i pairs = _mm256_cvtepi8_epi16(load16(g + 192));  // lane J: scales 2 J and 2 J + 1
-    s[0] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(pairs, 16), 16)));
-    s[1] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_srai_epi32(pairs, 16)));
+    s[0] = _mm256_srai_epi32(_mm256_slli_epi32(pairs, 16), 16);
+    s[1] = _mm256_srai_epi32(pairs, 16);
   }
   static __m256 mins(const uint8_t* /*g*/) { return _mm256_setzero_ps(); }
 };

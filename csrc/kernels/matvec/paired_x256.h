@@ -117,8 +117,7 @@ template <class F>
 [[gnu::always_inline]] inline __m256 add_paired(const uint8_t* g, const QuantRows& x, const int8_t* paired, int64_t b,
                                                 __m256 sums) {
   const __m256i dot = minus_offset<F::kOffset>(paired_sums<F>(g, paired + b * kBlock), load(x.sum + b));
-  __m256 scale;
-  F::template scales<8>(g, &scale);
+  const __m256 scale = F::template scales<8>(g);
   sums = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), _mm256_mul_ps(scale, _mm256_loadu_ps(x.d + b)), sums);
   if constexpr (F::kHasMin) sums = _mm256_fnmadd_ps(F::mins(g), _mm256_loadu_ps(x.dsum + b), sums);
   return sums;

@@ -20,8 +20,8 @@ void matvec(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t blocks, co
 template <class F>
 void add(Format& format) {
   format.type = F::kType;
-  format.scales = F::kScales;
   format.has_min = F::kHasMin;
+  format.has_halves = F::kHasHalves;
   format.matvec = matvec<F>;
 }
 

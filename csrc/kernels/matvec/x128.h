@@ -37,25 +37,26 @@ template <class F, int kQuad>
   constexpr int J = 4 * kQuad;
   const int8_t* q = x.q + b * kBlock;
   const float32x4_t d = vld1q_f32(x.d + b);
-  float32x4_t scale[F::kScales];
-  F::template scales<kQuad>(g, scale);
-  if constexpr (F::kScales == 1) {
-    const int32x4_t dot = sum_four(block_dot<F, J>(g, q), block_dot<F, J + 1>(g, q + kBlock),
-                                   block_dot<F, J + 2>(g, q + 2 * kBlock), block_dot<F, J + 3>(g, q + 3 * kBlock));
-    const int32x4_t exact = minus_offset<F::kOffset>(dot, vld1q_s32(x.sum + b));
-    sums = vfmaq_f32(sums, vcvtq_f32_s32(exact), vmulq_f32(scale[0], d));
+  int32x4_t dot;
+  if constexpr (!F::kHasHalves) {
+    dot = sum_four(block_dot<F, J>(g, q), block_dot<F, J + 1>(g, q + kBlock), block_dot<F, J + 2>(g, q + 2 * kBlock),
+                   block_dot<F, J + 3>(g, q + 3 * kBlock));
+    dot = minus_offset<F::kOffset>(dot, vld1q_s32(x.sum + b));
   } else {
+    static_assert(F::kOffset == 32);
     int32x4_t low[4], high[4];
     half_dots<F, J>(g, q, low[0], high[0]);
     half_dots<F, J + 1>(g, q + kBlock, low[1], high[1]);
     half_dots<F, J + 2>(g, q + 2 * kBlock, low[2], high[2]);
     half_dots<F, J + 3>(g, q + 3 * kBlock, low[3], high[3]);
-    const int32x4x2_t activations = vld2q_s32(x.sum16 + 2 * b);
-    const int32x4_t first = minus_offset<F::kOffset>(sum_four(low[0], low[1], low[2], low[3]), activations.val[0]);
-    const int32x4_t second = minus_offset<F::kOffset>(sum_four(high[0], high[1], high[2], high[3]), activations.val[1]);
-    sums = vfmaq_f32(sums, vcvtq_f32_s32(first), vmulq_f32(scale[0], d));
-    sums = vfmaq_f32(sums, vcvtq_f32_s32(second), vmulq_f32(scale[1], d));
+    const int32x4_t a = vpaddlq_s16(vld1q_s16(x.minus32 + 4 * b)), c = vpaddlq_s16(vld1q_s16(x.minus32 + 4 * b + 8));
+    const int32x4_t first = vaddq_s32(sum_four(low[0], low[1], low[2], low[3]), vuzp1q_s32(a, c));
+    const int32x4_t second = vaddq_s32(sum_four(high[0], high[1], high[2], high[3]), vuzp2q_s32(a, c));
+    int32x4_t scale[2];
+    F::template halves<kQuad>(g, scale);
+    dot = vmlaq_s32(vmulq_s32(first, scale[0]), second, scale[1]);
   }
+  sums = vfmaq_f32(sums, vcvtq_f32_s32(dot), vmulq_f32(F::template scales<kQuad>(g), d));
   if constexpr (F::kHasMin) sums = vfmsq_f32(sums, F::template mins<kQuad>(g), vld1q_f32(x.dsum + b));
   return sums;
 }
@@ -98,8 +99,8 @@ void matvec(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t blocks, co
 template <class F>
 void add(Format& format) {
   format.type = F::kType;
-  format.scales = F::kScales;
   format.has_min = F::kHasMin;
+  format.has_halves = F::kHasHalves;
   format.matvec = matvec<F>;
 }
 

@@ -51,7 +51,7 @@ void prefetch(const uint8_t* g) {
 // Whether the set is best served by sums in 16 bits, and the format's weights are small enough for them.
 template <class F>
 constexpr bool is_paired() {
-  return Dot::kSumsIn16Bits && F::kScales == 1 && !F::kSigned && F::kMax <= 31;
+  return Dot::kSumsIn16Bits && !F::kHasHalves && !F::kSigned && F::kMax <= 31;
 }
 
 }  // namespace
@@ -79,22 +79,23 @@ template <class F, int kBlocks>
 [[gnu::always_inline]] inline __m256 add_group(const uint8_t* g, const QuantRows& x, int64_t b, __m256 sums) {
   __m256i low, high;
   group_sums<F, kBlocks>(g, x.q + b * kBlock, low, high);
-  const __m256 d = _mm256_loadu_ps(x.d + b);
-  __m256 scale[2];
-  F::template scales<kBlocks>(g, scale);
-  if constexpr (F::kScales == 1) {
-    const __m256i dot = minus_offset<F::kOffset>(_mm256_add_epi32(low, high), load(x.sum + b));
-    sums = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), _mm256_mul_ps(scale[0], d), sums);
+  __m256 dot;
+  if constexpr (!F::kHasHalves) {
+    dot = _mm256_cvtepi32_ps(minus_offset<F::kOffset>(_mm256_add_epi32(low, high), load(x.sum + b)));
   } else {
-    const __m256 s0 = _mm256_castsi256_ps(load(x.sum16 + 2 * b));
-    const __m256 s1 = _mm256_castsi256_ps(load(x.sum16 + 2 * b + 8));
+    static_assert(F::kOffset == 32);
+    const __m256 s0 = _mm256_castsi256_ps(load(x.minus32 + 4 * b));
+    const __m256 s1 = _mm256_castsi256_ps(load(x.minus32 + 4 * b + 16));
     const __m256i sum_low = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(s0, s1, 0x88)), 0xD8);
     const __m256i sum_high = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(s0, s1, 0xDD)), 0xD8);
-    low = minus_offset<F::kOffset>(low, sum_low);
-    high = minus_offset<F::kOffset>(high, sum_high);
-    sums = _mm256_fmadd_ps(_mm256_cvtepi32_ps(low), _mm256_mul_ps(scale[0], d), sums);
-    sums = _mm256_fmadd_ps(_mm256_cvtepi32_ps(high), _mm256_mul_ps(scale[1], d), sums);
+    const __m256i ones = _mm256_set1_epi16(1);
+    const __m256 first = _mm256_cvtepi32_ps(_mm256_add_epi32(low, _mm256_madd_epi16(sum_low, ones)));
+    const __m256 second = _mm256_cvtepi32_ps(_mm256_add_epi32(high, _mm256_madd_epi16(sum_high, ones)));
+    __m256i scale[2];
+    F::halves(g, scale);
+    dot = _mm256_fmadd_ps(second, _mm256_cvtepi32_ps(scale[1]), _mm256_mul_ps(first, _mm256_cvtepi32_ps(scale[0])));
   }
+  sums = _mm256_fmadd_ps(dot, _mm256_mul_ps(F::template scales<kBlocks>(g), _mm256_loadu_ps(x.d + b)), sums);
   if constexpr (F::kHasMin) sums = _mm256_fnmadd_ps(F::mins(g), _mm256_loadu_ps(x.dsum + b), sums);
   return sums;
 }
@@ -147,8 +148,8 @@ void matvec(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t blocks, co
 template <class F>
 void add(Format& format) {
   format.type = F::kType;
-  format.scales = F::kScales;
   format.has_min = F::kHasMin;
+  format.has_halves = F::kHasHalves;
   format.matvec = matvec<F>;
 }
 

@@ -7,8 +7,8 @@ namespace {
 
 constexpr float kLargest = 3.4028235e38F;
 
-// d = max|x| / 127, q = round to nearest even of x / d.
-void quantize_block(const float* x, int64_t n, int8_t* q, float& d, int32_t* sum16) {
+// d = max|x| / 127, q = round to nearest even of x / d. Returns the sum of q.
+int32_t quantize_block(const float* x, int64_t n, int8_t* q, float& d, int16_t* minus32) {
   float amax = 0;
   bool finite = true;
   for (int64_t i = 0; i < n; ++i) {
@@ -19,18 +19,20 @@ void quantize_block(const float* x, int64_t n, int8_t* q, float& d, int32_t* sum
   d = finite ? amax / 127.0F : NAN;
   // Where 127 / amax overflows, the largest finite factor: 0 * infinity would be no number.
   const float exact = 127.0F / amax, inverse = !finite || amax == 0 ? 0.0F : exact < kLargest ? exact : kLargest;
-  sum16[0] = sum16[1] = 0;
+  int32_t sums[4] = {}, sum = 0;
   for (int64_t i = 0; i < kBlock; ++i) {
     q[i] = static_cast<int8_t>(i < n && finite ? std::nearbyint(x[i] * inverse) : 0.0F);
-    sum16[i / 16] += q[i];
+    sums[i / 16 * 2 + i % 4 / 2] += q[i];
+    sum += q[i];
   }
+  for (int i = 0; i < 4; ++i) minus32[i] = static_cast<int16_t>(-32 * sums[i]);
+  return sum;
 }
 
 void quantize(const float* x, int64_t k, const QuantRows& row) {
   for (int64_t b = 0; b < row.blocks; ++b) {
     const int64_t left = k - b * kBlock, n = left < 0 ? 0 : left < kBlock ? left : kBlock;
-    quantize_block(x + b * kBlock, n, row.q + b * kBlock, row.d[b], row.sum16 + 2 * b);
-    row.sum[b] = row.sum16[2 * b] + row.sum16[2 * b + 1];
+    row.sum[b] = quantize_block(x + b * kBlock, n, row.q + b * kBlock, row.d[b], row.minus32 + 4 * b);
     row.dsum[b] = row.d[b] * static_cast<float>(row.sum[b]);
   }
 }

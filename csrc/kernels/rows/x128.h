@@ -8,7 +8,8 @@ namespace {
 
 constexpr float kLargest = 3.4028235e38F;
 
-inline void quantize_block(const float* x, int8_t* q, float& d, int32_t* sum16) {
+// Returns the sum of q.
+inline int32_t quantize_block(const float* x, int8_t* q, float& d, int16_t* minus32) {
   float32x4_t v[8], amax = vdupq_n_f32(0);
   uint32x4_t good = vdupq_n_u32(~0U);
   for (int i = 0; i < 8; ++i) {
@@ -19,9 +20,9 @@ inline void quantize_block(const float* x, int8_t* q, float& d, int32_t* sum16) 
   }
   if (vminvq_u32(good) == 0) {
     d = __builtin_nanf("");
-    sum16[0] = sum16[1] = 0;
+    std::memset(minus32, 0, 4 * sizeof(int16_t));
     std::memset(q, 0, kBlock);
-    return;
+    return 0;
   }
   const float most = vmaxvq_f32(amax);
   d = most / 127.0F;
@@ -29,26 +30,29 @@ inline void quantize_block(const float* x, int8_t* q, float& d, int32_t* sum16) 
   const float inverse = most == 0 ? 0.0F : exact < kLargest ? exact : kLargest;
   int32x4_t i[8];
   for (int j = 0; j < 8; ++j) i[j] = vcvtnq_s32_f32(vmulq_n_f32(v[j], inverse));  // nearest even
+  int32x4_t four_sums[2];
   for (int half = 0; half < 2; ++half) {
     const int32x4_t* four = i + 4 * half;
-    sum16[half] = vaddvq_s32(vaddq_s32(vaddq_s32(four[0], four[1]), vaddq_s32(four[2], four[3])));
+    four_sums[half] = vaddq_s32(vaddq_s32(four[0], four[1]), vaddq_s32(four[2], four[3]));
     const int16x8_t low = vcombine_s16(vmovn_s32(four[0]), vmovn_s32(four[1]));
     const int16x8_t high = vcombine_s16(vmovn_s32(four[2]), vmovn_s32(four[3]));
     vst1q_s8(q + 16 * half, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
   }
+  const int32x4_t sums = vpaddq_s32(four_sums[0], four_sums[1]);
+  vst1_s16(minus32, vmovn_s32(vmulq_n_s32(sums, -32)));
+  return vaddvq_s32(sums);
 }
 
 inline void quantize(const float* x, int64_t k, const QuantRows& row) {
   for (int64_t b = 0; b < row.blocks; ++b) {
     const int64_t left = k - b * kBlock;
     if (left >= kBlock) {
-      quantize_block(x + b * kBlock, row.q + b * kBlock, row.d[b], row.sum16 + 2 * b);
+      row.sum[b] = quantize_block(x + b * kBlock, row.q + b * kBlock, row.d[b], row.minus32 + 4 * b);
     } else {
       float padded[kBlock] = {};
       if (left > 0) std::memcpy(padded, x + b * kBlock, static_cast<size_t>(left) * sizeof(float));
-      quantize_block(padded, row.q + b * kBlock, row.d[b], row.sum16 + 2 * b);
+      row.sum[b] = quantize_block(padded, row.q + b * kBlock, row.d[b], row.minus32 + 4 * b);
     }
-    row.sum[b] = row.sum16[2 * b] + row.sum16[2 * b + 1];
     row.dsum[b] = row.d[b] * static_cast<float>(row.sum[b]);
   }
 }

@@ -19,7 +19,8 @@ inline int32_t sum_of(__m128i v) {
 
 constexpr float kLargest = 3.4028235e38F;
 
-inline void quantize_block(const float* x, int8_t* q, float& d, int32_t* sum16) {
+// Returns the sum of q.
+inline int32_t quantize_block(const float* x, int8_t* q, float& d, int16_t* minus32) {
   const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF));
   __m256 v[4], amax = _mm256_setzero_ps(), bad = _mm256_setzero_ps();
   for (int i = 0; i < 4; ++i) {
@@ -30,9 +31,9 @@ inline void quantize_block(const float* x, int8_t* q, float& d, int32_t* sum16) 
   }
   if (_mm256_movemask_ps(bad) != 0) {
     d = __builtin_nanf("");
-    sum16[0] = sum16[1] = 0;
+    std::memset(minus32, 0, 4 * sizeof(int16_t));
     std::memset(q, 0, kBlock);
-    return;
+    return 0;
   }
   const float most = max_of(amax);
   d = most / 127.0F;
@@ -41,24 +42,27 @@ inline void quantize_block(const float* x, int8_t* q, float& d, int32_t* sum16) 
   __m256i i[4];
   for (int j = 0; j < 4; ++j) i[j] = _mm256_cvtps_epi32(_mm256_mul_ps(v[j], inverse));  // nearest even
   const __m256i first = _mm256_add_epi32(i[0], i[1]), second = _mm256_add_epi32(i[2], i[3]);
-  sum16[0] = sum_of(_mm_add_epi32(_mm256_castsi256_si128(first), _mm256_extracti128_si256(first, 1)));
-  sum16[1] = sum_of(_mm_add_epi32(_mm256_castsi256_si128(second), _mm256_extracti128_si256(second, 1)));
+  const __m128i a = _mm_add_epi32(_mm256_castsi256_si128(first), _mm256_extracti128_si256(first, 1));
+  const __m128i b = _mm_add_epi32(_mm256_castsi256_si128(second), _mm256_extracti128_si256(second, 1));
+  const __m128i sums = _mm_hadd_epi32(a, b);
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(minus32),
+                   _mm_packs_epi32(_mm_slli_epi32(_mm_sub_epi32(_mm_setzero_si128(), sums), 5), sums));
   const __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(i[0], i[1]), _mm256_packs_epi32(i[2], i[3]));
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), _mm256_permutevar8x32_epi32(packed, order));
+  return sum_of(sums);
 }
 
 inline void quantize(const float* x, int64_t k, const QuantRows& row) {
   for (int64_t b = 0; b < row.blocks; ++b) {
     const int64_t left = k - b * kBlock;
     if (left >= kBlock) {
-      quantize_block(x + b * kBlock, row.q + b * kBlock, row.d[b], row.sum16 + 2 * b);
+      row.sum[b] = quantize_block(x + b * kBlock, row.q + b * kBlock, row.d[b], row.minus32 + 4 * b);
     } else {
       float padded[kBlock] = {};
       if (left > 0) std::memcpy(padded, x + b * kBlock, static_cast<size_t>(left) * sizeof(float));
-      quantize_block(padded, row.q + b * kBlock, row.d[b], row.sum16 + 2 * b);
+      row.sum[b] = quantize_block(padded, row.q + b * kBlock, row.d[b], row.minus32 + 4 * b);
     }
-    row.sum[b] = row.sum16[2 * b] + row.sum16[2 * b + 1];
     row.dsum[b] = row.d[b] * static_cast<float>(row.sum[b]);
   }
 }

@@ -1,6 +1,6 @@
 """Declarations of Python functions and pydantic classes, and schemas reduced to what a declaration can say.
 
-What a type is in JSON is `gemlet.schemas`' knowledge; here it becomes one type a value, without references.
+What a type is in JSON is `generation.schemas`' knowledge; here it becomes one type a value, without references.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import SchemaError
-from ..schemas import shape_of
+from ..generation.schemas import shape_of
 from .plain import DEEPEST
 
 _WORDS = {str: "string", int: "integer", float: "number", bool: "boolean"}

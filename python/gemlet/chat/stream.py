@@ -15,7 +15,7 @@ from .result import ChatResult
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..generation import GenerationStream
+    from ..generation.stream import GenerationStream
     from ..results import Generation, TokenLogprob, ToolCall
     from .parser import AnswerParser, Delta
 

@@ -10,7 +10,7 @@ from . import output
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from ..caches import CachedModel
+    from ..local.caches import CachedModel
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -19,8 +19,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """A table, or the models as JSON with paths and files."""
-    from .. import caches
-    from ..demo import models_folder
+    from ..local import caches
+    from ..local.demo import models_folder
 
     models = list(caches.everything())
     places = {"models": str(models_folder()), "hub": str(caches.hub_cache())}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Callable, Iterable, Sequence
 
-    from ..model import Model
+    from ..model.model import Model
 
 size = size_text
 _BLOCKS = " ▏▎▍▌▋▊▉█"
@@ -33,7 +33,7 @@ def add_model(parser: ArgumentParser) -> None:
 
 def load(args: Namespace) -> Model:
     """The model of `add_model`'s arguments."""
-    from ..model import load as load_model
+    from ..model.model import load as load_model
 
     model = load_model(
         args.model,

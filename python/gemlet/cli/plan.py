@@ -24,7 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """The report, or its figures as JSON."""
-    from ..planning import plan
+    from ..planning.plan import plan
 
     found = plan(
         args.model,

@@ -13,7 +13,7 @@ from . import output
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from ..hub import Pulled
+    from ..hub.pull import Pulled
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """The path of what can now be loaded."""
-    from ..hub import pull
+    from ..hub.pull import pull
 
     bar = None if args.quiet else _Bar()
     try:

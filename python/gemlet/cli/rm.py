@@ -19,7 +19,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """The bytes that became free."""
-    from .. import removal
+    from ..local import removal
 
     plan = removal.plan(args.name)
     what = f"{', '.join(plan.names)} ({output.size(plan.bytes)} in {plan.folder or plan.root})"

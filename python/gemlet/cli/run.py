@@ -10,7 +10,7 @@ from . import output
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from ..model import Model
+    from ..model.model import Model
     from ..results import Generation
 
 _LONG_PROMPT = 1024  # tokens from which reading the prompt is worth a bar

@@ -22,7 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Metadata and a table of tensor types."""
-    from ..sources import resolve
+    from ..local.sources import resolve
 
     path = resolve(args.model)
     report, facts, tensors = _folder(Path(path)) if os.path.isdir(path) else _file(path)
@@ -75,7 +75,7 @@ def _file(path: str) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any
 def _folder(path: Path) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
     """A folder as transformers saves it: the same three."""
     from .._core import Safetensors
-    from ..caches import read_json
+    from ..local.caches import read_json
 
     config, file = read_json(path / "config.json"), Safetensors(os.fspath(path))
     tensors = file.tensors()

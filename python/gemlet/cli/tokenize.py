@@ -24,7 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """One token a line: id and piece."""
     from .._core import Tokenizer
-    from ..sources import resolve
+    from ..local.sources import resolve
 
     tokenizer = Tokenizer(resolve(args.model))
     text = output.read_text("-") if args.text == "-" else args.text
