@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -118,6 +119,32 @@ def test_a_long_sound_takes_no_memory() -> None:
     tracemalloc.stop()
     assert abs(kept - 20 * 1.8 * RATE) < 20 * 2 * FRAME
     assert peak < 2 << 20
+
+
+def test_a_long_tape_takes_the_memory_of_a_window() -> None:
+    """Read and dropped as a walk does it, in runs of all lengths; what is left is what was put in."""
+    sizes = [FRAME, 7, 38_400, FRAME, FRAME] * 400
+
+    def runs() -> Iterator[Run]:
+        at = 0
+        for size in sizes:
+            yield Run(at, np.arange(at, at + size, dtype=np.float32))
+            at += size
+
+    tracemalloc.start()
+    tape, seek, step = Tape(runs()), 0, 0
+    while tape.reach(seek + 30 * RATE) or seek < tape.end:
+        last = min(tape.end, seek + 30 * RATE)
+        window = tape.samples(seek, last)
+        assert len(window) == last - seek
+        assert (window[0], window[-1]) == (seek, last - 1)
+        step = step % 30 + 7
+        seek += step * RATE
+        tape.drop(seek)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert tape.end == sum(sizes)
+    assert peak < 3 << 20
 
 
 def test_times_of_the_tape_are_given_back() -> None:

@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -268,6 +269,49 @@ def test_wrong_sounds(w: Whisper) -> None:
         w.encode(np.array([0, 0, 0, np.nan], np.float32))
     with pytest.raises(ValueError, match="1 dimension"):
         w.encode(np.zeros((2, 2), np.float32))
+
+
+def anonymous() -> float:
+    """Own memory in MiB."""
+    rows = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
+    kib = {row[0]: int(row[1]) for row in rows if row[0] in ("VmRSS:", "RssFile:")}
+    return (kib["VmRSS:"] - kib["RssFile:"]) / 1024
+
+
+def test_later_windows_take_no_more_than_the_second(tmp_path: Path) -> None:
+    """Prompts and texts of all lengths: windows and texts go on with the memory of those before them."""
+    sizes = models.Sizes(width=256, heads=4, ffn=256, encoder_layers=1, decoder_layers=8)
+    path = models.write_folder(tmp_path / "wide", sizes, models.tensors(sizes))
+    chance = np.random.default_rng(5)
+    with Whisper(path, threads=1) as whisper:
+
+        def window(prompt: int, most: int) -> None:
+            made = whisper.encode(SOUND, seconds=16)
+            before = chance.integers(0, 200, prompt).tolist()
+            whisper.decode(made, language="en", prompt=before, beam_size=5, max_tokens=most)
+
+        window(200, 70), window(64, 1)
+        began = anonymous()
+        for _ in range(6):
+            window(int(chance.integers(0, 223)), int(chance.integers(1, 90)))
+        assert anonymous() - began < 2
+
+
+def test_long_prompts_are_read_in_pieces(w: Whisper, heard: Encoded) -> None:
+    """With the bits of the whole, wherever the pieces end."""
+    plain: dict[str, Any] = {"suppress_tokens": (), "suppress_blank": False}
+    for count in (63, 64, 65, 127, 200):
+        prompt = [i % 200 for i in range(count - 4)]
+        made = w.decode(heard, language="en", prompt=prompt, max_tokens=1, timestamps=False, **plain)
+        ids = [w.sot_prev, *prompt, w.sot, w._text.languages["en"], w._text.transcribe, w.no_timestamps]
+        rows = w.logits(heard, ids).astype(np.float64)
+        assert w.no_speech is not None
+        start = rows[len(prompt) + 1]
+        silence = np.exp(start[w.no_speech] - start.max()) / np.exp(start - start.max()).sum()
+        assert made.no_speech_prob == pytest.approx(float(silence), rel=1e-6)
+        row = rows[-1]
+        row[w.no_timestamps] = -np.inf
+        assert made.tokens == tuple(i for i in [int(row.argmax())] if i != w.eot)
 
 
 def test_another_model_s_sound(folder: str, w: Whisper, heard: Encoded) -> None:

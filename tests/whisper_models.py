@@ -136,7 +136,8 @@ TYPES = {"float32": 0, "int8": 1, "int16": 2, "int32": 3, "float16": 4, "bfloat1
 
 
 def text(name: str) -> bytes:
-    return struct.pack("<H", len(name) + 1) + name.encode() + b"\0"
+    raw = name.encode() + b"\0"
+    return struct.pack("<H", len(raw)) + raw
 
 
 def variable(name: str, value: np.ndarray, kind: str | None = None) -> bytes:

@@ -12,6 +12,8 @@
 namespace gemlet::engine {
 namespace {
 
+constexpr int64_t kPromptPiece = 64;  // tokens
+
 void check_ids(const Whisper& whisper, const std::vector<int32_t>& ids, const char* what) {
   const int64_t vocabulary = whisper.model().config().vocabulary;
   for (size_t i = 0; i < ids.size(); ++i)
@@ -38,6 +40,21 @@ Whisper::Whisper(const std::string& folder, int threads, const std::string& comp
   team_.region([&] { model_ = std::make_unique<const model::WhisperModel>(model::open_whisper(folder), on_); });
   mel_ = std::make_unique<const media::WhisperMel>(model_->config().mels);
   decoder_ = std::make_unique<model::WhisperDecoder>(*model_, on_);
+  pages_ = std::make_unique<model::WhisperPages>(model_->config());
+}
+
+std::shared_ptr<model::Heard> Whisper::unheard() {
+  std::unique_ptr<model::Heard> one;
+  {
+    const std::lock_guard<std::mutex> lock(spare_->mutex);
+    one = std::move(spare_->heard);
+  }
+  if (one == nullptr) one = std::make_unique<model::Heard>();
+  return {one.release(), [spare = spare_](model::Heard* heard) {
+            std::unique_ptr<model::Heard> last(heard);
+            const std::lock_guard<std::mutex> lock(spare->mutex);
+            std::swap(spare->heard, last);  // one is kept: more would be memory that nobody asked for
+          }};
 }
 
 WhisperHearJob::WhisperHearJob(Whisper& whisper, const float* samples, int64_t count, int64_t frames, bool blank)
@@ -55,8 +72,8 @@ bool WhisperHearJob::step() {
       done = pass_->step();
       return;
     }
-    Buffer<float> buffer;
-    const Rows<float> frames = buffer.rows(media::kWhisperFrames, whisper_.mel().bands());
+    heard_ = whisper_.unheard();
+    const Rows<float> frames = whisper_.frames().rows(media::kWhisperFrames, whisper_.mel().bands());
     whisper_.mel().frames(whisper_.on().team, samples_, count_, frames.data);
     const Rows<float> window(frames.data, frames_, frames.cols);
     if (blank_ && count_ / media::kWhisperHop < frames_)
@@ -91,15 +108,29 @@ WhisperSpeakJob::WhisperSpeakJob(Whisper& whisper, std::shared_ptr<const model::
     throw ContextOverflow(cat("whisper: a prompt of ", length, " tokens and ", options.most_tokens,
                               " new ones do not fit the model's ", positions,
                               "; shorten the prompt or lower max_tokens"));
-  caches_.emplace_back(whisper.model().config());
+  texts_ = options.temperature > 0 ? 1 : options.beams;
+  tokens_ = options.most_tokens;
 }
 
-// The prompt as a whole.
+// The prompt, in pieces of equal size: what one needs does not grow with the text before it.
 void WhisperSpeakJob::begin() {
   const int64_t vocabulary = whisper_.model().config().vocabulary;
   const auto length = static_cast<int64_t>(prompt_.size());
+  whisper_.pages().reserve(texts_, tokens_);
+  caches_.emplace_back(whisper_.model().config(), whisper_.pages());
+  whisper_.logits().reserve(std::max<int64_t>(2, texts_) * vocabulary);
   const Rows<float> logits = whisper_.logits().rows(2, vocabulary);
-  whisper_.decoder().run(*heard_, {{&caches_.front(), prompt_.data(), length}}, {start_, length - 1}, logits);
+  int64_t row = 0;
+  for (int64_t at = 0; at < length; at += kPromptPiece) {
+    const int64_t count = std::min(kPromptPiece, length - at);
+    std::vector<int64_t> wanted;
+    for (const int64_t place : {start_, length - 1})
+      if (place >= at && place < at + count) wanted.push_back(place - at);
+    const auto rows = static_cast<int64_t>(wanted.size());
+    whisper_.decoder().run(*heard_, {{&caches_.front(), prompt_.data() + at, count}}, wanted,
+                           {logits.row(row), rows, vocabulary});
+    row += rows;
+  }
   if (no_speech_ >= 0)
     silence_ = std::exp(static_cast<double>(logits.row(0)[no_speech_]) -
                         log_sum(whisper_.kernels(), logits.row(0), vocabulary).log);
@@ -145,7 +176,7 @@ bool WhisperLogitsJob::step() {
     const auto count = static_cast<int64_t>(tokens_.size());
     std::vector<int64_t> wanted;
     for (int64_t i = 0; i < count; ++i) wanted.push_back(i);
-    model::WhisperCache cache(whisper_.model().config());
+    model::WhisperCache cache(whisper_.model().config(), whisper_.pages());
     whisper_.decoder().run(*heard_, {{&cache, tokens_.data(), count}}, wanted,
                            {logits_, count, whisper_.model().config().vocabulary});
   });

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -31,7 +32,11 @@ class Whisper {
   const media::WhisperMel& mel() const { return *mel_; }
   model::WhisperDecoder& decoder() { return *decoder_; }
   model::WhisperEncoderScratch& scratch() { return scratch_; }
+  model::WhisperPages& pages() { return *pages_; }
+  Buffer<float>& frames() { return frames_; }
   Buffer<float>& logits() { return logits_; }
+  // To be filled; its memory is that of one that nobody holds any more, if there is one. On any thread.
+  std::shared_ptr<model::Heard> unheard();
 
  private:
   std::string compute_;
@@ -40,8 +45,15 @@ class Whisper {
   std::unique_ptr<const model::WhisperModel> model_;
   std::unique_ptr<const media::WhisperMel> mel_;
   std::unique_ptr<model::WhisperDecoder> decoder_;
+  std::unique_ptr<model::WhisperPages> pages_;
   model::WhisperEncoderScratch scratch_;
-  Buffer<float> logits_;
+  Buffer<float> frames_, logits_;
+  // The last that was given back. Whoever holds one may outlive the engine.
+  struct Spare {
+    std::mutex mutex;
+    std::unique_ptr<model::Heard> heard;
+  };
+  std::shared_ptr<Spare> spare_ = std::make_shared<Spare>();
   Scheduler scheduler_;  // last: its thread must end before what it uses
 };
 
@@ -60,7 +72,7 @@ class WhisperHearJob final : public Job {
   const float* samples_;
   int64_t count_, frames_;
   bool blank_;
-  std::shared_ptr<model::Heard> heard_ = std::make_shared<model::Heard>();
+  std::shared_ptr<model::Heard> heard_;
   std::unique_ptr<model::WhisperEncoderPass> pass_;
 };
 
@@ -81,7 +93,7 @@ class WhisperSpeakJob final : public Job {
   Whisper& whisper_;
   std::shared_ptr<const model::Heard> heard_;
   std::vector<int32_t> prompt_;
-  int64_t start_;
+  int64_t start_, texts_ = 1, tokens_ = 1;  // tokens: of a text, at most
   int32_t no_speech_;
   WhisperSearch search_;
   std::vector<WhisperSearch::Next> next_;

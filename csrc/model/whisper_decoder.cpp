@@ -9,6 +9,13 @@ namespace gemlet::model {
 
 using kernels::kPageKeys;
 
+// Room for the longest prompt, so that a longer one than before moves nothing.
+WhisperDecoder::WhisperDecoder(const WhisperModel& model, ops::Context& on)
+    : model_(model), c_(model.config()), on_(on) {
+  for (Buffer<float>* one : {&x_, &h_, &q_, &k_, &v_}) one->reserve(c_.positions * c_.width);
+  up_.reserve(c_.positions * c_.decoder_ffn);
+}
+
 void WhisperDecoder::run(const Heard& heard, const std::vector<Spoken>& texts, const std::vector<int64_t>& wanted,
                          Rows<float> logits) {
   const WhisperWeights& w = model_.weights();

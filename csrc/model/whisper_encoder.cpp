@@ -14,44 +14,45 @@ WhisperEncoderPass::WhisperEncoderPass(const WhisperModel& model, ops::Context& 
     : model_(model), c_(model.config()), on_(on), s_(scratch), heard_(heard) {
   if (frames.rows < 2 || frames.rows % 2 != 0 || frames.rows > 2 * c_.places)
     throw BadArgument(cat("frames: expected an even number up to ", 2 * c_.places, ", got ", frames.rows));
-  const int64_t row = c_.mels;
-  float* to = frames_.reserve((frames.rows + 2) * row);
-  std::fill(to, to + row, 0.0F);
-  std::copy(frames.data, frames.data + frames.rows * row, to + row);
-  std::fill(to + (frames.rows + 1) * row, to + (frames.rows + 2) * row, 0.0F);
+  heard_.features.reserve(c_.places * c_.width);  // so that the memory serves windows of all lengths
   x_ = heard_.features.rows(frames.rows / 2, c_.width);
   heard_.places = x_.rows;
   heard_.layers.resize(model.weights().decoder.size());
   begin_.assign(static_cast<size_t>(x_.rows), 0), end_.assign(static_cast<size_t>(x_.rows), x_.rows);
+  s_.frames.reserve((2 * c_.places + 2) * c_.mels);
+  for (Buffer<float>* one : {&s_.h, &s_.q, &s_.k, &s_.v}) one->reserve(c_.places * c_.width);
+  s_.up.reserve(std::max((2 * c_.places + 2) * c_.width, c_.places * c_.encoder_ffn));
+  convolve(frames);
 }
 
 bool WhisperEncoderPass::step() {
   const WhisperWeights& w = model_.weights();
   const int64_t now = step_++, layers = c_.encoder_layers;
-  if (now == 0)
-    convolve();
-  else if (now <= layers)
-    layer(w.encoder[static_cast<size_t>(now - 1)]);
-  if (now == layers) {
-    layer_norm(on_, x_, w.encoder_norm, x_);
-  } else if (now > layers) {
-    const auto i = static_cast<size_t>(now - layers - 1);
+  if (now < layers) {
+    layer(w.encoder[static_cast<size_t>(now)]);
+    if (now + 1 == layers) layer_norm(on_, x_, w.encoder_norm, x_);
+  } else {
+    const auto i = static_cast<size_t>(now - layers);
     keep(w.decoder[i].cross, heard_.layers[i]);
   }
-  return now == layers + c_.decoder_layers;
+  return now + 1 == layers + c_.decoder_layers;
 }
 
 // x (places, D) = gelu(conv2(gelu(conv1(frames)))) + embed_positions, conv2 taking every other step: three neighbours of a
 // row lie side by side in memory, so both are products of overlapping rows.
-void WhisperEncoderPass::convolve() {
+void WhisperEncoderPass::convolve(Rows<const float> frames) {
   const WhisperWeights& w = model_.weights();
-  const int64_t frames = 2 * x_.rows;
-  float* wide = s_.up.reserve((frames + 2) * c_.width);
-  const Rows<float> h(wide + c_.width, frames, c_.width);
-  multiply(on_, {frames_.data(), frames, 3 * c_.mels, c_.mels}, {{&w.conv1, h}}, s_.input);
+  const int64_t n = frames.rows, row = c_.mels;
+  float* from = s_.frames.reserve((n + 2) * row);
+  std::fill(from, from + row, 0.0F);
+  std::copy(frames.data, frames.data + n * row, from + row);
+  std::fill(from + (n + 1) * row, from + (n + 2) * row, 0.0F);
+  float* wide = s_.up.reserve((n + 2) * c_.width);
+  const Rows<float> h(wide + c_.width, n, c_.width);
+  multiply(on_, {from, n, 3 * row, row}, {{&w.conv1, h}}, s_.input);
   gelu_biased(on_, w.conv1.bias, h);
   std::fill(wide, wide + c_.width, 0.0F);
-  std::fill(h.row(frames), h.row(frames) + c_.width, 0.0F);
+  std::fill(h.row(n), h.row(n) + c_.width, 0.0F);
   multiply(on_, {wide, x_.rows, 3 * c_.width, 2 * c_.width}, {{&w.conv2, x_}}, s_.input);
   gelu_biased(on_, w.conv2.bias, x_);
   on_.team.run(x_.rows, [&](int64_t t, int) { add_bias(w.places + t * c_.width, c_.width, x_.row(t)); });

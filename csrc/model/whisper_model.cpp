@@ -13,6 +13,7 @@ using kernels::kPageKeys;
 
 constexpr float kEps = 1e-5F;
 constexpr int64_t kRowsPerTask = 8;
+constexpr int64_t kMadeAtOnce = 32 << 20;  // bytes
 
 template <class Work>
 void by_row(ops::Context& on, int64_t rows, const Work& work) {
@@ -53,8 +54,44 @@ void HeadPages::store(const kernels::Table& kernels, int64_t key, const float* k
   }
 }
 
-WhisperCache::WhisperCache(const WhisperConfig& c)
-    : layers_(c.decoder_layers), heads_(c.decoder_heads), channels_(c.width / c.decoder_heads) {}
+WhisperPages::WhisperPages(const WhisperConfig& c)
+    : bytes_(static_cast<int64_t>(ops::head_bytes(ops::KvType::F32, c.width / c.decoder_heads)) * 2 * c.decoder_layers *
+             c.decoder_heads),
+      longest_((c.positions + kPageKeys - 1) / kPageKeys) {}
+
+WhisperPages::Page WhisperPages::made() const {
+  Page page;
+  page.reserve(bytes_);
+  return page;
+}
+
+void WhisperPages::reserve(int64_t texts, int64_t tokens) {
+  const int64_t own =
+      std::min(longest_, (tokens + kPageKeys - 1) / kPageKeys + 1);  // the prompt may end inside the first
+  const int64_t wanted = longest_ + (texts - 1) * own;
+  if (wanted <= kept_) return;
+  spare_.reserve(static_cast<size_t>(wanted));  // giving back must not fail
+  for (; kept_ < wanted; ++kept_) {
+    if ((kept_ + 1) * bytes_ > kMadeAtOnce) continue;
+    spare_.push_back(made());
+    std::memset(spare_.back().data(), 0, static_cast<size_t>(bytes_));  // else it would come bit by bit all the same
+  }
+}
+
+std::shared_ptr<WhisperPages::Page> WhisperPages::take() {
+  if (spare_.empty()) return {std::make_unique<Page>(made()).release(), GiveBack{this}};
+  auto page = std::make_unique<Page>(std::move(spare_.back()));
+  spare_.pop_back();
+  return {page.release(), GiveBack{this}};
+}
+
+void WhisperPages::GiveBack::operator()(Page* page) const {
+  const std::unique_ptr<Page> own(page);
+  if (pages->spare() < pages->kept()) pages->spare_.push_back(std::move(*own));
+}
+
+WhisperCache::WhisperCache(const WhisperConfig& c, WhisperPages& memory)
+    : layers_(c.decoder_layers), heads_(c.decoder_heads), channels_(c.width / c.decoder_heads), memory_(&memory) {}
 
 uint8_t* WhisperCache::part(int64_t page, int64_t layer, bool values) const {
   const size_t bytes = ops::head_bytes(ops::KvType::F32, channels_) * static_cast<size_t>(heads_);
@@ -67,8 +104,8 @@ void WhisperCache::prepare(int64_t count) {
   for (int64_t page = length_ / kPageKeys; page * kPageKeys < length_ + count; ++page) {
     const auto at = static_cast<size_t>(page);
     if (at < pages_.size() && pages_[at].use_count() == 1) continue;
-    auto fresh = std::make_shared<Buffer<uint8_t>>();
-    uint8_t* to = fresh->reserve(static_cast<int64_t>(head * heads));
+    std::shared_ptr<WhisperPages::Page> fresh = memory_->take();
+    uint8_t* to = fresh->data();
     if (at < pages_.size()) {
       const size_t used = head / kPageKeys * static_cast<size_t>(length_ - page * kPageKeys);
       const uint8_t* from = pages_[at]->data();

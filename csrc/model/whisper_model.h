@@ -70,6 +70,7 @@ struct Heard {
 
 // What the encoder needs while it works; nothing in it outlasts a step, so all passes of an engine share one.
 struct WhisperEncoderScratch {
+  Buffer<float> frames;  // (1 + n + 1, mels), silence around
   Buffer<float> h, q, k, v, up;
   HeadPages pages;
   ops::WideKeys keys;  // instead of pages, of 16 bits
@@ -79,14 +80,14 @@ struct WhisperEncoderScratch {
 // One window on its way through the encoder.
 class WhisperEncoderPass {
  public:
-  // All but the frames must outlive it. frames (n, mels), copied: 3000, or fewer, an even number.
+  // All but the frames must outlive it; they are read here. frames (n, mels): 3000, or fewer, an even number.
   WhisperEncoderPass(const WhisperModel& model, ops::Context& on, Rows<const float> frames,
                      WhisperEncoderScratch& scratch, Heard& heard);
   // The next part of the work: true once done. Bounded, so that between two parts a caller can be cancelled.
   bool step();
 
  private:
-  void convolve();
+  void convolve(Rows<const float> frames);
   void layer(const WhisperLayer& l);
   void attend(const WhisperAttention& a);
   void keep(const WhisperAttention& cross, HeadPages& pages);
@@ -98,15 +99,40 @@ class WhisperEncoderPass {
   WhisperEncoderScratch& s_;
   Heard& heard_;
   int64_t step_ = 0;
-  Buffer<float> frames_;  // (1 + n + 1, mels), silence around
-  Rows<float> x_;         // (places, D), the stream: the features in the end
+  Rows<float> x_;  // (places, D), the stream: the features in the end
   std::vector<int64_t> begin_, end_;
+};
+
+// The memory of texts' keys and values, which goes from text to text: pages that come and go by the heap leave it in
+// pieces, more of them with every hour. One per engine, which all its caches use on one thread and none outlives.
+class WhisperPages {
+ public:
+  using Page = Buffer<uint8_t>;
+  explicit WhisperPages(const WhisperConfig& c);
+  WhisperPages(const WhisperPages&) = delete;
+  WhisperPages& operator=(const WhisperPages&) = delete;
+  // From now on as many are kept as `texts` of at most `tokens` each, after the same prompt, can need. Those of a small
+  // model are made at once, and of a large one as they are needed.
+  void reserve(int64_t texts, int64_t tokens);
+  // A page, unwritten, that comes back by itself; beyond what is kept it is freed then.
+  std::shared_ptr<Page> take();
+  int64_t kept() const { return kept_; }
+  int64_t spare() const { return static_cast<int64_t>(spare_.size()); }
+
+ private:
+  struct GiveBack {
+    WhisperPages* pages;
+    void operator()(Page* page) const;
+  };
+  Page made() const;
+  int64_t bytes_, longest_, kept_ = 0;
+  std::vector<Page> spare_;
 };
 
 // Keys and values of one text so far, in pages of 64 positions that copies share until one of them writes.
 class WhisperCache {
  public:
-  explicit WhisperCache(const WhisperConfig& c);
+  WhisperCache(const WhisperConfig& c, WhisperPages& memory);
   int64_t length() const { return length_; }
   // Room for `count` more positions that nobody else sees.
   void prepare(int64_t count);
@@ -117,7 +143,8 @@ class WhisperCache {
  private:
   int64_t layers_, heads_, channels_;
   int64_t length_ = 0;
-  std::vector<std::shared_ptr<Buffer<uint8_t>>> pages_;
+  WhisperPages* memory_;
+  std::vector<std::shared_ptr<WhisperPages::Page>> pages_;
 };
 
 // The next tokens of one text.
@@ -130,7 +157,7 @@ struct Spoken {
 // The decoder's scratch; one per engine.
 class WhisperDecoder {
  public:
-  WhisperDecoder(const WhisperModel& model, ops::Context& on) : model_(model), c_(model.config()), on_(on) {}
+  WhisperDecoder(const WhisperModel& model, ops::Context& on);
   // Runs all tokens of all texts, which heard the same, and appends them to their caches. logits (rows wanted, V): what
   // may follow those tokens, counted over all texts. Throws ContextOverflow where they do not fit.
   void run(const Heard& heard, const std::vector<Spoken>& texts, const std::vector<int64_t>& wanted,

@@ -14,6 +14,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import tokenizer_json_files as tokenizer_files
+import whisper_models
 from tokenizer_json_files import document, newline_ids, tiny
 
 TYPES = [
@@ -111,10 +112,31 @@ def write_tokenizers(folder: Path) -> None:
     tokenizer_files.write(folder / "few", document(few, merges), indent=1)
 
 
+def write_ctranslate2(folder: Path) -> None:
+    """One file a stored type and number of dimensions, one with second names, and what a Whisper has."""
+    folder.mkdir(parents=True, exist_ok=True)
+    one = whisper_models.variable
+
+    def put(name: str, *parts: bytes, aliases: list[tuple[str, str]] | None = None) -> None:
+        (folder / f"{name}.bin").write_bytes(whisper_models.model_bin(list(parts), aliases or []))
+
+    for dimensions, kind in enumerate(whisper_models.TYPES):
+        stored = "uint16" if kind == "bfloat16" else kind
+        put(kind, one(f"a/{kind}", np.ones((2,) * dimensions, stored), kind))
+    put("deep", one("deep", np.ones((1,) * 8, np.int8)), one("none", np.ones((0, 3), np.float32)))
+    put("aliases", one("x", np.ones(3, np.float32)), one("y", np.array(2, np.int16)), aliases=[("é", "x"), ("z", "é")])
+    weights = {f"encoder.{name}.weight": np.full((2, 4, 3), 0.5, np.float32) for name in ("conv1", "conv2")}
+    for kind in ("int8", "int16", "float16", "bfloat16"):
+        parts = [part for name, value in weights.items() for part in whisper_models.stored(name, value, kind)]
+        put(f"whisper-{kind}", *parts, one("encoder/num_heads", np.array(2, np.int16)))
+    (folder / "empty.bin").write_bytes(whisper_models.model_bin([], spec=""))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder
+    write_ctranslate2(folder / "ctranslate2")
     write_gguf(folder / "gguf")
     write_safetensors(folder / "safetensors")
     write_tokenizers(folder / "tokenizer")

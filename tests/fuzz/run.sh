@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 seconds=${1:?usage: tests/fuzz/run.sh SECONDS}
 # Not CXX: CI sets it to the compiler of the module, which has no fuzzer.
 build=${GEMLET_FUZZ_DIR:-build/fuzz}
-readers=(gguf safetensors tokenizer)
+readers=(ctranslate2 gguf safetensors tokenizer)
 
 cmake -S . -B "$build" -DGEMLET_FUZZ=ON -DGEMLET_WERROR=ON -DCMAKE_CXX_COMPILER="${GEMLET_FUZZ_CXX:-clang++}"
 cmake --build "$build" --target "${readers[@]/%/_fuzz}"

@@ -20,13 +20,16 @@ if TYPE_CHECKING:
     from ..media.voice import Run
 
 
+_ROOM = 40 * RATE  # samples: a window, and the run that is read beyond it
+
+
 class Tape:
-    """Reads runs as they are needed, and forgets what was dropped."""
+    """Reads runs as they are needed, and forgets what was dropped; what is left moves to the front of the memory."""
 
     def __init__(self, runs: Iterator[Run]) -> None:
         self._runs = runs
-        self._parts: list[NDArray[np.float32]] = []
-        self._first = 0  # sample of the tape that _parts begin with
+        self._held = np.empty(0, np.float32)
+        self._first = 0  # sample of the tape that _held begins with
         self.end = 0  # samples of the tape so far
         self.ended = False
         # Pieces of the tape that were one in the whole sound: where they end, and the samples left out before them.
@@ -46,21 +49,28 @@ class Tape:
             else:
                 self._skipped.append(skipped)
                 self._ends.append(self.end + len(run.samples))
-            self._parts.append(run.samples)
-            self.end += len(run.samples)
+            self._append(run.samples)
         return self.end >= sample
 
+    def _append(self, samples: NDArray[np.float32]) -> None:
+        held = self.end - self._first
+        if held + len(samples) > len(self._held):
+            grown = np.empty(max(_ROOM, 2 * held, held + len(samples)), np.float32)
+            grown[:held] = self._held[:held]
+            self._held = grown
+        self._held[held : held + len(samples)] = samples
+        self.end += len(samples)
+
     def samples(self, first: int, last: int) -> NDArray[np.float32]:
-        """Samples [first, last) of the tape, as far as it was read."""
-        whole = np.concatenate(self._parts) if self._parts else np.zeros(0, np.float32)
-        self._parts = [whole]
-        return whole[first - self._first : last - self._first]
+        """Samples [first, last) of the tape, as far as it was read; a view, good until the tape is read on."""
+        return self._held[first - self._first : min(last, self.end) - self._first]
 
     def drop(self, before: int) -> None:
         """Forget samples that nobody will ask for."""
-        kept = self.samples(max(before, self._first), self.end)
-        self._first = self.end - len(kept)
-        self._parts = [kept.copy()]
+        first = min(max(before, self._first), self.end)
+        kept = self.samples(first, self.end)
+        self._held[: len(kept)] = kept
+        self._first = first
         while len(self._ends) > 1 and self._ends[0] < self._first - RATE:  # times just before may still be asked for
             del self._ends[0], self._skipped[0]
 

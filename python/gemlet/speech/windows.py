@@ -175,6 +175,7 @@ class Walk:
             encoded = self.encode(tape.samples(seek * HOP, min(tape.end, (seek + WINDOW) * HOP)))
             self.settle_language(encoded)
             heard = self.hear(encoded)
+            del encoded  # its memory serves the next window
             if self.is_silence(heard):
                 seek, before = seek + size, ""
                 tape.drop(seek * HOP)
