@@ -63,7 +63,7 @@ def _decode(bench: Bench, row: Row, name: str, tokens: int, kinds: Iterable[str]
 def _shares_of_read(
     row: Row, info: dict[str, Any], bar: float | None = None, stretch: float | None = None
 ) -> list[Check]:
-    """Of the best of a few reads, which the bar means, and of their mean, which a shared host lets a longer run have."""
+    """Of the best of a few reads, which the bar means, and of their mean, which a shared host gives a longer run."""
     best, mean = (of_peak(row, info["bytes_per_token"], name) for name in ("read_gb_s", "read_mean_gb_s"))
     return [Check("of the read bandwidth", best, bar, stretch), Check("of its mean", mean)]
 
