@@ -111,6 +111,9 @@ struct Table {
   // y[t * ldy + r] = w row r . x row t over K elements.
   void (*dot_f32)(const float* w, int64_t ldw, int64_t rows, const float* x, int64_t ldx, int64_t count, int64_t k,
                   float* y, int64_t ldy);
+  // y[r] = w row r . x over K elements: the bits of widening the rows first.
+  void (*matvec_f16)(const uint16_t* w, int64_t ldw, int64_t rows, const float* x, int64_t k, float* y);
+  void (*matvec_bf16)(const uint16_t* w, int64_t ldw, int64_t rows, const float* x, int64_t k, float* y);
   void (*widen_f16)(const uint16_t* x, int64_t n, float* y);
   void (*widen_bf16)(const uint16_t* x, int64_t n, float* y);
   void (*narrow_f16)(const float* x, int64_t n, uint16_t* y);

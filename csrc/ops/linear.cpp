@@ -1,6 +1,6 @@
 // Products with weights in any format. One token: the block layout is streamed as it is. Several: 16 rows at a time are
 // unpacked into a panel that stays in cache and is used for all tokens; the weights are never copied as a whole.
-// Formats without a fast path, and float compute, decode a few rows to float32 instead.
+// Formats without a fast path, and float compute, decode a few rows to float32 instead; 16-bit floats are streamed too.
 #include <algorithm>
 
 #include "core/error.h"
@@ -87,6 +87,12 @@ void run_float(Context& on, const codec::Matrix& w, Rows<const float> x, int64_t
     return;
   }
   const bool even = aligned(w, sizeof(uint16_t));
+  if (even && x.rows == 1 && (w.type == codec::Type::F16 || w.type == codec::Type::BF16)) {
+    const auto matvec = w.type == codec::Type::F16 ? on.kernels.matvec_f16 : on.kernels.matvec_bf16;
+    matvec(reinterpret_cast<const uint16_t*>(w.row(r)), static_cast<int64_t>(w.row_bytes / sizeof(uint16_t)), n, x.data,
+           w.cols, y);
+    return;
+  }
   float* rows = on.workers[static_cast<size_t>(worker)].floats.reserve(kRowStep * w.cols);
   for (int64_t done = 0; done < n; done += kRowStep) {
     const int64_t count = std::min(kRowStep, n - done);

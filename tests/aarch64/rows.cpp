@@ -141,6 +141,14 @@ void check_conversions(Report& report, const Sets& sets) {
     report.same("widen_bf16", set->name, y, brain);
     set->narrow_f16(around.data(), static_cast<int64_t>(around.size()), got.data());
     report.equal("narrow_f16", set->name, got.data(), want.data(), want.size());
+    for (const int64_t k : {1, 15, 16, 67, 704}) {  // five rows of the numbers below 4
+      Floats by_set(5), by_scalar(5);
+      for (const auto& matvec : {&Table::matvec_f16, &Table::matvec_bf16}) {
+        (set->*matvec)(halves.data(), 3300, 5, wide.data() + 9000, k, by_set.data());
+        (scalar().*matvec)(halves.data(), 3300, 5, wide.data() + 9000, k, by_scalar.data());
+        report.same(cat("rows of 16 bits times ", k, " values"), set->name, by_set, by_scalar);
+      }
+    }
     for (int64_t some = 1; some < 10; ++some) {
       set->widen_f16(halves.data() + 1000, some, y.data());
       report.same(cat("widen_f16 of ", some), set->name, y.data(), wide.data() + 1000, static_cast<size_t>(some));

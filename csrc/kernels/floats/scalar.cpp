@@ -18,14 +18,27 @@ void dot_f32(const float* w, int64_t ldw, int64_t rows, const float* x, int64_t 
   }
 }
 
-void widen_f16(const uint16_t* x, int64_t n, float* y) {
-  for (int64_t i = 0; i < n; ++i) y[i] = half_to_float(x[i]);
+float brain_to_float(uint16_t half) {
+  const uint32_t bits = static_cast<uint32_t>(half) << 16;
+  float f = 0;
+  std::memcpy(&f, &bits, 4);
+  return f;
 }
 
-void widen_bf16(const uint16_t* x, int64_t n, float* y) {
-  for (int64_t i = 0; i < n; ++i) {
-    const uint32_t bits = static_cast<uint32_t>(x[i]) << 16;
-    std::memcpy(y + i, &bits, 4);
+template <float (*kOne)(uint16_t)>
+void widen(const uint16_t* x, int64_t n, float* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = kOne(x[i]);
+}
+
+template <float (*kOne)(uint16_t)>
+void matvec_16(const uint16_t* w, int64_t ldw, int64_t rows, const float* x, int64_t k, float* y) {
+  for (int64_t r = 0; r < rows; ++r) {
+    float s[kFloatPhases] = {};
+    for (int64_t i = 0; i < k; ++i) {
+      float& sum = s[i % kFloatPhases];
+      sum = std::fma(kOne(w[r * ldw + i]), x[i], sum);
+    }
+    y[r] = fold<kFloatPhases>(s);
   }
 }
 
@@ -56,8 +69,10 @@ void narrow_f16(const float* x, int64_t n, uint16_t* y) {
 
 void add_floats(Table& table) {
   table.dot_f32 = dot_f32;
-  table.widen_f16 = widen_f16;
-  table.widen_bf16 = widen_bf16;
+  table.matvec_f16 = matvec_16<half_to_float>;
+  table.matvec_bf16 = matvec_16<brain_to_float>;
+  table.widen_f16 = widen<half_to_float>;
+  table.widen_bf16 = widen<brain_to_float>;
   table.narrow_f16 = narrow_f16;
 }
 
