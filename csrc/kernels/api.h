@@ -57,8 +57,8 @@ struct Panel {
   uint8_t* q;    // (B, 8, 16, 4): four consecutive elements of each row side by side
   float* scale;  // (B, 16)
   float* min;    // (B, 16), only for formats with a minimum
-  int32_t*
-      halves;  // (B, 2, 16), only for formats with halves: their integer scales, in the kind of number the set wants
+  // (B, 2, 16), only for formats with halves: their integer scales, in the kind of number the set wants
+  int32_t* halves;
 };
 
 // The kernels of one block format.

@@ -12,6 +12,7 @@ namespace gemlet::model {
 namespace {
 
 namespace fs = std::filesystem;
+
 WhisperConfig config_of(const JsonKeys& keys) {
   constexpr int64_t kMostTokens = 1 << 20;
   const std::string type = keys.text("model_type", "");

@@ -2,13 +2,13 @@
 // Refusals are the library's own errors; anything else is a finding.
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/error.h"
+#include "demand.h"
 #include "engine/tokenizer_json.h"
 #include "formats/json_value.h"
 #include "text/tokenizer.h"
@@ -19,10 +19,6 @@ using gemlet::text::Tokenizer;
 using gemlet::text::Vocabulary;
 
 constexpr size_t kMostText = 2000;
-
-void demand(bool holds) {
-  if (!holds) std::abort();
-}
 
 // Every byte is read, so that the sanitizers see a view that leaves its owner.
 void touch(const Vocabulary& vocabulary) {

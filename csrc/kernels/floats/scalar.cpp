@@ -4,25 +4,30 @@
 namespace gemlet::kernels::scalar {
 namespace {
 
-void dot_f32(const float* w, int64_t ldw, int64_t rows, const float* x, int64_t ldx, int64_t count, int64_t k, float* y,
-             int64_t ldy) {
-  for (int64_t t = 0; t < count; ++t) {
-    for (int64_t r = 0; r < rows; ++r) {
-      float s[kFloatPhases] = {};
-      for (int64_t i = 0; i < k; ++i) {
-        float& sum = s[i % kFloatPhases];
-        sum = std::fma(w[r * ldw + i], x[t * ldx + i], sum);
-      }
-      y[t * ldy + r] = fold<kFloatPhases>(s);
-    }
-  }
-}
+float itself(float f) { return f; }
 
 float brain_to_float(uint16_t half) {
   const uint32_t bits = static_cast<uint32_t>(half) << 16;
   float f = 0;
   std::memcpy(&f, &bits, 4);
   return f;
+}
+
+// One row times one, in the order that every set keeps.
+template <class T, float (*kOne)(T)>
+float dot(const T* w, const float* x, int64_t k) {
+  float s[kFloatPhases] = {};
+  for (int64_t i = 0; i < k; ++i) {
+    float& sum = s[i % kFloatPhases];
+    sum = std::fma(kOne(w[i]), x[i], sum);
+  }
+  return fold<kFloatPhases>(s);
+}
+
+void dot_f32(const float* w, int64_t ldw, int64_t rows, const float* x, int64_t ldx, int64_t count, int64_t k, float* y,
+             int64_t ldy) {
+  for (int64_t t = 0; t < count; ++t)
+    for (int64_t r = 0; r < rows; ++r) y[t * ldy + r] = dot<float, itself>(w + r * ldw, x + t * ldx, k);
 }
 
 template <float (*kOne)(uint16_t)>
@@ -32,14 +37,7 @@ void widen(const uint16_t* x, int64_t n, float* y) {
 
 template <float (*kOne)(uint16_t)>
 void matvec_16(const uint16_t* w, int64_t ldw, int64_t rows, const float* x, int64_t k, float* y) {
-  for (int64_t r = 0; r < rows; ++r) {
-    float s[kFloatPhases] = {};
-    for (int64_t i = 0; i < k; ++i) {
-      float& sum = s[i % kFloatPhases];
-      sum = std::fma(kOne(w[r * ldw + i]), x[i], sum);
-    }
-    y[r] = fold<kFloatPhases>(s);
-  }
+  for (int64_t r = 0; r < rows; ++r) y[r] = dot<uint16_t, kOne>(w + r * ldw, x, k);
 }
 
 // Round to nearest even; overflow to infinity; NaN stays NaN with its top mantissa bits, made quiet.

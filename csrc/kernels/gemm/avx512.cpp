@@ -15,7 +15,7 @@ struct Sums {
   __m512 s[kPhases][kTileTokens];
 };
 
-inline __m512i broadcast4(const void* q) {
+inline __m512i broadcast4_512(const void* q) {
   int four = 0;
   std::memcpy(&four, q, 4);
   return _mm512_set1_epi32(four);
@@ -40,19 +40,19 @@ void add_tile_block(const Panel& panel, const QuantRows& x, int64_t t0, int64_t 
     if constexpr (F::kHasHalves) {
       static_assert(kOffset == 32);
       const __m512i ones = _mm512_set1_epi32(0x00010001);
-      __m512i first = _mm512_madd_epi16(broadcast4(x.minus32 + at * 4), ones);
-      __m512i second = _mm512_madd_epi16(broadcast4(x.minus32 + at * 4 + 2), ones);
+      __m512i first = _mm512_madd_epi16(broadcast4_512(x.minus32 + at * 4), ones);
+      __m512i second = _mm512_madd_epi16(broadcast4_512(x.minus32 + at * 4 + 2), ones);
 #pragma GCC unroll 4
       for (int i = 0; i < kSteps / 2; ++i) {
-        first = _mm512_dpbusd_epi32(first, w[i], broadcast4(q + 4 * i));
-        second = _mm512_dpbusd_epi32(second, w[i + kSteps / 2], broadcast4(q + 4 * i + kBlock / 2));
+        first = _mm512_dpbusd_epi32(first, w[i], broadcast4_512(q + 4 * i));
+        second = _mm512_dpbusd_epi32(second, w[i + kSteps / 2], broadcast4_512(q + 4 * i + kBlock / 2));
       }
       value =
           _mm512_fmadd_ps(_mm512_cvtepi32_ps(second), halves[1], _mm512_mul_ps(_mm512_cvtepi32_ps(first), halves[0]));
     } else {
       __m512i dot = kOffset == 0 ? _mm512_setzero_si512() : _mm512_set1_epi32(-kOffset * x.sum[at]);
 #pragma GCC unroll 8
-      for (int i = 0; i < kSteps; ++i) dot = _mm512_dpbusd_epi32(dot, w[i], broadcast4(q + 4 * i));
+      for (int i = 0; i < kSteps; ++i) dot = _mm512_dpbusd_epi32(dot, w[i], broadcast4_512(q + 4 * i));
       value = _mm512_cvtepi32_ps(dot);
     }
     __m512 sum = _mm512_fmadd_ps(value, _mm512_mul_ps(scale, _mm512_set1_ps(x.d[at])), sums[t]);

@@ -40,12 +40,6 @@ struct PanelDot {
   // Pins a running sum to a register here: left alone, compilers reorder the unrolled steps and spill half of them.
   static void keep(__m256i& v) { __asm__("" : "+x"(v)); }
 
-  static __m256i broadcast4(const void* q) {
-    int four = 0;
-    std::memcpy(&four, q, 4);
-    return _mm256_set1_epi32(four);
-  }
-
   template <class F, int NT>
   static void sums(const uint8_t* w, const int8_t* const* q, __m256i (&dot)[NT][2]) {
     constexpr int kSteps = 8, kRun = F::kSigned ? 1 : run<F>();

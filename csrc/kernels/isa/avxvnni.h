@@ -31,12 +31,6 @@ struct PanelDot {
   // A half's scale as a float: integers are widened to floats before they are multiplied, exactly.
   static __m256i half_scale(__m256i s) { return _mm256_castps_si256(_mm256_cvtepi32_ps(s)); }
 
-  static __m256i broadcast4(const void* q) {
-    int four = 0;
-    std::memcpy(&four, q, 4);
-    return _mm256_set1_epi32(four);
-  }
-
   // Adds steps [first, end) of four elements.
   template <int NT>
   static void add_steps(const uint8_t* w, const int8_t* const* q, int first, int end, __m256i (&dot)[NT][2]) {

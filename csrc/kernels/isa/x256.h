@@ -2,7 +2,8 @@
 // transposes and sums. Everything has internal linkage; a file that includes this is compiled for its own set only.
 //
 // A "group" is eight blocks of 32 weights, a whole block of the 256-element formats. `u<J>(group)` is block J as 32 bytes;
-// w = scale * (u - kOffset) - min, times the integer scale of its half where the format has halves. Widest chain: int32 in integers, float32 with fused multiply-add after them.
+// w = scale * (u - kOffset) - min, times the integer scale of its half where the format has halves. Widest chain: int32 in
+// integers, float32 with fused multiply-add after them.
 #pragma once
 
 #include <immintrin.h>
@@ -16,6 +17,13 @@ namespace {
 
 inline __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 inline __m128i load16(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+
+// Four bytes, as often as there is room.
+inline __m256i broadcast4(const void* p) {
+  int four = 0;
+  std::memcpy(&four, p, 4);
+  return _mm256_set1_epi32(four);
+}
 
 // 16 bytes of nibbles -> low nibbles in bytes 0..15, high nibbles in 16..31. The load puts them into both halves, and the
 // upper one is shifted: no lane is crossed.
