@@ -40,9 +40,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     calls: list[int] = []
     see = _core.see
 
-    def counted(engine: _core.Model, pictures: Any, tokens: int) -> Any:
+    def counted(engine: _core.Model, pictures: Any, tokens: int, **options: bool) -> Any:
         calls.append(len(pictures))
-        return see(engine, pictures, tokens)
+        return see(engine, pictures, tokens, **options)
 
     monkeypatch.setattr(_core, "see", counted)
     return calls

@@ -12,6 +12,7 @@ void register_tokenizer(pybind11::module_& m);
 void register_machine(pybind11::module_& m);
 void register_constraint(pybind11::module_& m);
 void register_hearing(pybind11::module_& m);
+void register_kept_rows(pybind11::module_& m);
 void register_generate(pybind11::module_& m);
 void register_model(pybind11::module_& m);
 void register_prompt(pybind11::module_& m);

@@ -1,6 +1,7 @@
 // _core: what a model hears with, and sound as soft tokens.
 #include "bind/array.h"
 #include "bind/bind.h"
+#include "bind/kept_rows.h"
 #include "bind/wait.h"
 #include "engine/hear.h"
 
@@ -54,7 +55,7 @@ py::array_t<float> feed(const Ear& ear, const In<float>& samples, bool last) {
   ear.engine->scheduler().submit(job);
   wait_for(*job);
   const int64_t width = ear.engine->decoder().config().width;
-  py::array_t<float> y = out<float>({static_cast<int64_t>(job->tokens().size()) / width, width});
+  py::array_t<float> y = kept_rows(static_cast<int64_t>(job->tokens().size()) / width, width);
   std::copy(job->tokens().begin(), job->tokens().end(), y.mutable_data());
   return y;
 }

@@ -14,6 +14,7 @@ PYBIND11_MODULE(_core, m) {
   gemlet::bind::register_prompt(m);
   gemlet::bind::register_model(m);
   gemlet::bind::register_hearing(m);
+  gemlet::bind::register_kept_rows(m);
   gemlet::bind::register_quantize(m);
   gemlet::bind::register_session(m);
   gemlet::bind::register_vision(m);

@@ -1,5 +1,5 @@
-// _core.Prompt: ids with the soft rows that stand in place of some of them. Rows are copied once, when it is made, and
-// shared by all calls after that.
+// _core.Prompt: ids with the soft rows that stand in place of some of them. Rows that are kept, and that nobody can write
+// to, are shared; others are copied once, when it is made.
 #include "bind/prompt.h"
 
 #include <pybind11/stl.h>
@@ -11,6 +11,7 @@
 
 #include "bind/array.h"
 #include "bind/bind.h"
+#include "bind/kept_rows.h"
 #include "bind/token_ids.h"
 #include "core/error.h"
 
@@ -32,7 +33,8 @@ model::SoftKind kind_of(const std::string& name) {
   throw BadArgument(cat("prompt: expected a span of kind 'image', 'video' or 'audio', got '", name, "'"));
 }
 
-std::shared_ptr<const float> shared_rows(const In<float>& rows) {
+std::shared_ptr<const float> lasting(const In<float>& rows) {
+  if (std::shared_ptr<const float> shared = shared_rows(rows)) return shared;
   const auto count = static_cast<size_t>(rows.size());
   const std::shared_ptr<float[]> own(new float[count]);
   std::memcpy(own.get(), rows.data(), count * sizeof(float));
@@ -52,7 +54,7 @@ PyPrompt make(const py::object& ids, const std::vector<GivenSpan>& spans) {
     if (rows.shape(1) < 1 || (made.width > 0 && rows.shape(1) != made.width))
       throw BadArgument(cat("prompt: expected soft rows of equal widths, got ", made.width, " and ", rows.shape(1)));
     std::memcpy(span.hash.data(), digest.data(), sizeof span.hash);
-    span.rows = shared_rows(rows);
+    span.rows = lasting(rows);
     made.width = rows.shape(1);
     made.prompt.spans.push_back(std::move(span));
   }

@@ -1,5 +1,6 @@
 // The job that turns pictures into soft tokens: resized to what their budget allows, then through the tower in parts, so
-// that other calls take their turns in between. Its memory is given back when it ends.
+// that other calls take their turns in between. Its memory is given back when it ends. And the job that only resizes: frames
+// of a film that go through the tower together wait for each other at that size, not at their own.
 #pragma once
 
 #include <memory>
@@ -29,6 +30,20 @@ class SeeJob final : public Job {
   std::vector<SeenPicture> pictures_;
   std::vector<std::vector<uint8_t>> resized_;
   std::unique_ptr<model::VisionPass> pass_;
+};
+
+class FitJob final : public Job {
+ public:
+  // Both must stay until the job ends.
+  FitJob(Engine& engine, media::Pixels<const uint8_t> from, media::Pixels<uint8_t> to)
+      : engine_(engine), from_(from), to_(to) {}
+
+ private:
+  bool step() override;
+  void finished(std::exception_ptr /*failure*/) override {}
+  Engine& engine_;
+  media::Pixels<const uint8_t> from_;
+  media::Pixels<uint8_t> to_;
 };
 
 }  // namespace gemlet::engine

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from . import _core
 from .errors import MediaError
 
 if TYPE_CHECKING:
@@ -139,17 +140,30 @@ def stamp(seconds: float) -> str:
 
 
 def _checked(rows: Any) -> NDArray[np.float32]:
-    array = np.array(rows, dtype=np.float32, order="C", copy=True)
+    array = rows if isinstance(rows, np.ndarray) else np.array(rows, dtype=np.float32)
     if array.ndim != 2 or 0 in array.shape:
         raise ValueError(f"SoftTokens: expected rows (n, D), got shape {array.shape}")
+    array = kept(array)
     if not np.isfinite(array).all():
         raise ValueError("SoftTokens: a row has a value that is no finite number")
-    array.flags.writeable = False
     return array
 
 
+def kept(rows: NDArray[Any]) -> NDArray[np.float32]:
+    """Rows (n, D) that nobody can change, in pages of their own; those that are such rows already, themselves.
+
+    They stay while frames and pictures come and go. Among those on the heap each would spoil the room of a whole frame.
+    """
+    if _core.is_kept(rows):
+        return rows
+    own = _core.kept_rows(*rows.shape)
+    own[...] = rows
+    own.flags.writeable = False
+    return own
+
+
 def _digest(rows: NDArray[np.float32]) -> bytes:
-    return hashlib.blake2b(rows.tobytes(), digest_size=16).digest()
+    return hashlib.blake2b(rows.data.cast("B"), digest_size=16).digest()
 
 
 class Towers(Protocol):

@@ -22,10 +22,13 @@ __all__: list[str] = [
     "WhisperHeard",
     "WhisperOptions",
     "cpu",
+    "fit",
     "heard_tokens",
     "hearing",
+    "is_kept",
     "isa",
     "isas",
+    "kept_rows",
     "measure_limits",
     "quantize",
     "see",
@@ -290,10 +293,19 @@ class WhisperOptions:
     ) -> None: ...
 
 def cpu() -> dict[str, typing.Any]: ...
+def fit(
+    model: Model,
+    picture: typing.Annotated[numpy.typing.ArrayLike, numpy.uint8],
+    tokens: typing.SupportsInt | typing.SupportsIndex,
+) -> numpy.typing.NDArray[numpy.uint8]: ...
 def heard_tokens(model: Model, samples: typing.SupportsInt | typing.SupportsIndex) -> int: ...
 def hearing(model: Model) -> typing.Any: ...
+def is_kept(rows: typing.Any) -> bool: ...
 def isa() -> str: ...
 def isas() -> list[str]: ...
+def kept_rows(
+    n: typing.SupportsInt | typing.SupportsIndex, width: typing.SupportsInt | typing.SupportsIndex
+) -> numpy.typing.NDArray[numpy.float32]: ...
 def measure_limits(threads: typing.SupportsInt | typing.SupportsIndex) -> dict[str, typing.Any]: ...
 def quantize(
     source: str,
@@ -306,6 +318,7 @@ def see(
     model: Model,
     pictures: collections.abc.Sequence[typing.Annotated[numpy.typing.ArrayLike, numpy.uint8]],
     tokens: typing.SupportsInt | typing.SupportsIndex,
+    fitted: bool = False,
 ) -> list[typing.Any]: ...
 def seen_grid(
     model: Model,

@@ -28,8 +28,18 @@ def hear_audio(
 
     expect_hearing(engine, name, where)
     sound = Sound(source, where=where, start=start, end=end)
-    rows = list(heard(engine, sound, _TOGETHER, MAX_SECONDS))
-    return np.concatenate(rows), sound.notes
+    return _in_one(list(heard(engine, sound, _TOGETHER, MAX_SECONDS))), sound.notes
+
+
+def _in_one(rows: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Rows behind one another; each piece is given back once it is copied, so that not all are there twice."""
+    whole, at = _core.kept_rows(sum(map(len, rows)), rows[0].shape[1]), 0
+    rows.reverse()
+    while rows:
+        piece = rows.pop()
+        whole[at : at + len(piece)] = piece
+        at += len(piece)
+    return whole
 
 
 def audio_size(

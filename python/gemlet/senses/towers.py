@@ -11,6 +11,9 @@ from ..soft import Sized, SoftTokens, sized
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..media.video import Frame
 
 
@@ -25,7 +28,7 @@ class Eyes:
         from .vision import see_image
 
         seen = see_image(self._engine, self._name, source, image_tokens)
-        return SoftTokens(seen.tokens, grid=seen.grid, notes=_bare(seen.notes, "image"))
+        return SoftTokens(_final(seen.tokens), grid=seen.grid, notes=_bare(seen.notes, "image"))
 
     def size_image(self, source: Any, *, image_tokens: int | str) -> Sized:
         """How many that would be."""
@@ -45,7 +48,7 @@ class Eyes:
             f"{len(seen)} frames from {seen[0].stamp} to {seen[-1].stamp}, {count} tokens, at most {image_tokens} each"
         )
         times = [frame.seconds for frame in seen]
-        return SoftTokens([frame.tokens for frame in seen], "video", times=times, notes=[note])
+        return SoftTokens([_final(frame.tokens) for frame in seen], "video", times=times, notes=[note])
 
     def size_video(self, source: Any, *, image_tokens: int | str, **options: Any) -> Sized:
         """How many that would be; the film is decoded, which tells how many frames it really has."""
@@ -88,7 +91,7 @@ class Ears:
         from .hearing import hear_audio
 
         rows, notes = hear_audio(self._engine, self._name, source, start=start, end=end)
-        return SoftTokens(rows, "audio", notes=_bare(notes, "audio"))
+        return SoftTokens(_final(rows), "audio", notes=_bare(notes, "audio"))
 
     def size_audio(self, source: Any, *, start: float = 0.0, end: float | None = None) -> Sized:
         """How many that would be; the sound is decoded, which tells how long it really is."""
@@ -99,6 +102,12 @@ class Ears:
 
 class EyesAndEars(Eyes, Ears):
     """Of a model that does both."""
+
+
+def _final(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows that nobody else has and that will not change, so that they need not be copied."""
+    rows.flags.writeable = False
+    return rows
 
 
 def _bare(notes: Sequence[str], where: str) -> list[str]:

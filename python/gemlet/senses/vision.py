@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..media.video import Frame
 
-_TOGETHER = 8  # frames that share what is done once a layer
+_TOGETHER = 8  # frames that share what is done once a layer; they wait at the size at which they are seen
 
 
 class SeenFrame(NamedTuple):
@@ -72,7 +72,7 @@ def see_frames(engine: _core.Model, name: str, frames: Iterable[Frame], image_to
     expect_sight(engine, name, "video")
     waiting: list[Frame] = []
     for frame in frames:
-        waiting.append(frame)
+        waiting.append(frame._replace(pixels=_core.fit(engine, frame.pixels, budget)))
         if len(waiting) == _TOGETHER:
             yield from _see_together(engine, waiting, budget)
             waiting.clear()
@@ -81,7 +81,7 @@ def see_frames(engine: _core.Model, name: str, frames: Iterable[Frame], image_to
 
 
 def _see_together(engine: _core.Model, frames: list[Frame], budget: int) -> list[SeenFrame]:
-    seen = _core.see(engine, [frame.pixels for frame in frames], budget)
+    seen = _core.see(engine, [frame.pixels for frame in frames], budget, fitted=True)
     return [SeenFrame(frame.seconds, frame.stamp, made[0]) for frame, made in zip(frames, seen, strict=True)]
 
 
