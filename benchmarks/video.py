@@ -6,7 +6,8 @@
 
 Makes the film itself (PyAV, mpeg4, twice as many frames as are looked at) and a random tower of E2B's real size beside
 a link to the model, as a projector in F16. Prints the seconds of decoding, resizing, the tower and the prefill, each
-by itself, then of `encode_video` as a whole and the resident memory at each of its frames, then of one `chat`.
+by itself, then of `encode_video` as a whole and the resident memory at each of its frames, then of one `chat`, whose
+soft tokens must wait for the prefill: what it holds beyond them and the keys and values should not grow.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import argparse
 import json
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -89,6 +92,57 @@ def whole(model: gemlet.Model, path: str, count: int, tokens: int) -> dict[str, 
     return {"encode": seconds / count, "tokens": rows, "mib": memory, "growth_mib": max(memory[1:]) - memory[0]}
 
 
+def own() -> float:
+    """MiB of this process that are in no file: without the pages of the model that happen to be in memory."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("RssAnon:"))) / 1024
+
+
+def watched(model: gemlet.Model, call: Callable[[], Any]) -> tuple[Any, list[tuple[float, float]]]:
+    """What a call returns, and (own MiB, MiB of kept soft tokens) at each half second of it."""
+    seen, over = [], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            seen.append((own(), model.memory()["soft_tokens"] / 2**20))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        return call(), seen
+    finally:
+        over.set()
+        thread.join()
+
+
+def chat(model: gemlet.Model, path: Path, count: int, tokens: int) -> tuple[Any, dict[str, Any]]:
+    """One question about all frames, and another: own MiB above those before, at each tenth of the encoding."""
+    film_part = gemlet.Video(path, frames=count, image_tokens=tokens)
+
+    def ask(question: str) -> Any:
+        return model.chat(question, video=film_part, max_tokens=1, temperature=0)
+
+    before = own()
+    answer, seen = watched(model, lambda: ask("What happens?"))
+    encoding = [mib - before for mib, soft in seen if soft == 0]  # they are kept when all are made
+    prefill = [mib - before for mib, soft in seen if soft > 0]
+    tenths = [encoding[i * (len(encoding) - 1) // 10] for i in range(11)]
+    soft, kv = (model.memory()[name] / 2**20 for name in ("soft_tokens", "kv_cache"))
+    after, start = own() - before, time.perf_counter()
+    ask("And then?")
+    return answer, {
+        "encoding_mib": tenths,
+        "encoding_growth_mib": tenths[-1] - tenths[1],
+        "due_mib": 0.9 * soft,  # of that growth: the soft tokens made meanwhile
+        "soft_tokens_mib": soft,
+        "kv_mib": kv,
+        "prefill_most_mib": max(prefill, default=after),
+        "after_mib": after,
+        "second_s": time.perf_counter() - start,
+        "second_mib": own() - before,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("model", type=Path)
@@ -97,6 +151,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--film", type=Path, help="where the film lies, or is written to if there is none")
     parser.add_argument("--no-chat", action="store_true", help="without the prompt of all frames")
+    parser.add_argument("--only-chat", action="store_true", help="nothing but that prompt, and its memory")
     parser.add_argument("--json", help="write the figures here")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -106,17 +161,18 @@ def main() -> None:
         figures: dict[str, Any] = {"frames": given.frames, "film_mib": path.stat().st_size / 2**20}
         with gemlet.load(beside(given.model, Path(scratch)), threads=given.threads) as model:
             assert model.sees, model.warnings
-            parts = each(model, str(path), given.frames, given.tokens, given.threads)
-            figures |= {"seconds_a_frame": parts, **whole(model, str(path), given.frames, given.tokens)}
-            print(json.dumps(figures), flush=True)
+            parts: dict[str, float] = {}
+            if not given.only_chat:
+                parts = each(model, str(path), given.frames, given.tokens, given.threads)
+                figures |= {"seconds_a_frame": parts, **whole(model, str(path), given.frames, given.tokens)}
+                print(json.dumps(figures), flush=True)
             if not given.no_chat:
-                before = resident()[0]
-                film_part = gemlet.Video(path, frames=given.frames, image_tokens=given.tokens)
-                answer = model.chat("What happens?", video=film_part, max_tokens=1, temperature=0)
+                answer, memory = chat(model, path, given.frames, given.tokens)
                 seconds = answer.timings.prefill_s / given.frames
                 parts["prefill"] = seconds
-                figures |= {"prompt": answer.usage.prompt_tokens, "chat_mib": resident()[0] - before}
-                figures["tower_and_prefill"] = (parts["tower"] + seconds) / sum(parts.values())
+                figures |= {"prompt": answer.usage.prompt_tokens, "chat": memory}
+                if not given.only_chat:
+                    figures["tower_and_prefill"] = (parts["tower"] + seconds) / sum(parts.values())
                 figures["total_s"] = answer.timings.total_s
                 print(json.dumps(figures), flush=True)
     save(figures, given.json)

@@ -241,6 +241,7 @@ def test_soft_tokens_are_checked():
     assert kept.rows.max() == 1
     with pytest.raises(ValueError, match="read-only"):
         kept.rows[0, 0] = 2
+    assert gemlet.SoftTokens(kept.rows).rows is kept.rows  # nobody can change them
 
 
 def test_contents_tell_sources_apart(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from gemlet import _core
 from gemlet.errors import BadFile
+from gemlet.soft import kept
 
 pytest.importorskip("gguf")
 
@@ -371,6 +373,54 @@ def test_rows_are_copied_once_and_kept():
         rows[:] = np.nan
     np.testing.assert_array_equal(model.logits(prompt), expected)
     assert digest(m.soft[0][2]) != digest(m.soft[1][2])
+
+
+def test_kept_rows_are_shared_and_outlive_their_arrays():
+    m = drawn(DENSE, "one of each")
+    expected = open_model(DENSE).logits(m.prompt)
+    shared = Mixed(m.ids, [(at, kind, kept(rows)) for at, kind, rows in m.soft]).prompt
+    loose = [(at, kind, _core.kept_rows(*rows.shape)) for at, kind, rows in m.soft]
+    for (_, _, own), (_, _, rows) in zip(loose, m.soft, strict=True):
+        own[:] = rows
+    copied = Mixed(m.ids, loose).prompt
+    for _, _, own in loose:
+        own[:] = np.nan  # nobody said that these would not change
+    gc.collect()
+    for prompt in (shared, copied):
+        np.testing.assert_array_equal(open_model(DENSE).logits(prompt), expected)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+def test_a_prompt_of_kept_rows_takes_no_memory_for_them():
+    rows = _core.kept_rows(1 << 14, 1024)  # 64 MiB that nobody has written to
+    part = rows[1 << 13 :]
+    rows.flags.writeable = part.flags.writeable = False
+    assert _core.is_kept(rows)
+    assert _core.is_kept(part)
+    before = pages()
+    made = [_core.Prompt(np.zeros(len(own), np.int32), [(0, "image", own, bytes(16))]) for own in (rows, part)]
+    assert pages() - before < 1000
+    assert [len(prompt) for prompt in made] == [1 << 14, 1 << 13]
+
+
+def pages() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+
+def test_what_is_kept():
+    rows = np.ones((3, 4), np.float32)
+    own = kept(rows)
+    assert _core.is_kept(own)
+    assert kept(own) is own
+    np.testing.assert_array_equal(own, rows)
+    with pytest.raises(ValueError, match=r"WRITEABLE|writeable"):
+        own.flags.writeable = True
+    rows.flags.writeable = False
+    for other in (rows, own.astype(np.float64), own[:, 1:], _core.kept_rows(3, 4), [[1.0]], None):
+        assert not _core.is_kept(other)
+    with pytest.raises(ValueError, match=r"room for, got \(-1, 4\)"):
+        _core.kept_rows(-1, 4)
+    assert _core.kept_rows(0, 4).shape == (0, 4)
 
 
 def test_plain_prompts_are_as_before():

@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import mmap
 import resource
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import folder_models
 import gemlet
 import pictures
 import vision_models
-from gemlet import MediaError
+from gemlet import MediaError, _core
 from gemlet.media.video import count, sample
 
 av = pytest.importorskip("av")
@@ -170,9 +173,13 @@ def test_sound_alone_is_no_film() -> None:
         list(sample(out.getvalue()))
 
 
-def test_two_hundred_large_frames_take_the_memory_of_a_few() -> None:
-    source = film(itertools.repeat(pictures.gradient(1080, 1920), 200), gop=50)
-    frames = sample(source, frames=200)
+@pytest.fixture(scope="module")
+def large() -> bytes:
+    return film(itertools.repeat(pictures.gradient(1080, 1920), 200), gop=50)
+
+
+def test_two_hundred_large_frames_take_the_memory_of_a_few(large: bytes) -> None:
+    frames = sample(large, frames=200)
     next(frames)
     for _ in range(20):
         next(frames)
@@ -190,3 +197,49 @@ def test_a_model_sees_a_film_frame_by_frame(tmp_path: Path) -> None:
     assert [frame.stamp for frame in made] == [f"00:{k * 100 // 11 // 10:02d}" for k in range(11)]
     assert [done for done, _ in told] == list(range(1, 12))
     assert all(frame.tokens.dtype == np.float32 for frame in made)
+
+
+def test_frames_wait_at_the_size_at_which_they_are_seen(tmp_path: Path) -> None:
+    picture = pictures.gradient(200, 300)
+    with gemlet.load(vision_models.write_folder(tmp_path / "m", "e2b")) as model:
+        engine = model._engine
+        small = _core.fit(engine, picture, 70)
+        assert np.array_equal(small, _core.testing.resize(picture, *small.shape[:2], 1))
+        ((expected, size, _),) = _core.see(engine, [picture], 70)
+        assert size == small.shape[:2]
+        ((fitted, _, _),) = _core.see(engine, [small], 70, fitted=True)
+        assert np.array_equal(fitted, expected)
+        (frame,) = model.encode_video([picture], image_tokens=70)
+        assert np.array_equal(frame.tokens, expected)
+        with pytest.raises(ValueError, match="whole squares of 48 pixels, got 300 x 200"):
+            _core.see(engine, [picture], 70, fitted=True)
+        with pytest.raises(ValueError, match=r"expected \(H, W, 3\), got 4 channels"):
+            _core.fit(engine, np.zeros((9, 9, 4), np.uint8), 70)
+
+
+def test_pixels_of_a_film_lie_apart_from_the_heap() -> None:
+    first, second = sample(FILM, frames=2)
+    for frame in (first, second):
+        assert isinstance(frame.pixels.base, mmap.mmap)
+        assert frame.pixels.flags.c_contiguous
+
+
+def own_mib() -> float:
+    """MiB of this process that are in no file."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("RssAnon:"))) / 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_kept_soft_tokens_take_their_own_memory_and_no_more(large: bytes, tmp_path: Path) -> None:
+    text, maker = folder_models.script("make_gemma4"), folder_models.script("make_vision")
+    text.write_gguf(replace(folder_models.variant("gemma4_tiny_e2b"), D=1536), tmp_path / "model.gguf")
+    maker.write_projector(replace(vision_models.variant("e2b"), D=1536, L=1), tmp_path / "eyes.gguf")
+    with gemlet.load(tmp_path / "model.gguf") as model:
+        frames = model.encode_video(large, frames=120)
+        kept = [next(frames) for _ in range(24)]
+        before, first = own_mib(), len(kept)
+        kept += frames
+    assert len(kept) == 120
+    due = sum(frame.tokens.nbytes for frame in kept[first:]) / 2**20
+    assert own_mib() - before < due + 30  # a decoded frame has 6 MiB

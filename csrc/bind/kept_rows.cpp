@@ -32,9 +32,14 @@ py::array_t<float> kept_rows(int64_t n, int64_t width) {
 }
 
 std::shared_ptr<const float> shared_rows(const In<float>& rows) {
-  const py::object base = rows.base() ? py::reinterpret_borrow<py::object>(rows.base()) : py::none();
-  if (rows.writeable() || !py::isinstance<py::capsule>(base)) return nullptr;
-  const auto owner = py::reinterpret_borrow<py::capsule>(base);
+  py::handle under = rows;
+  while (under && py::isinstance<py::array>(under)) {  // a part of an array stands on the whole of it
+    const auto array = py::reinterpret_borrow<py::array>(under);
+    if (array.writeable()) return nullptr;
+    under = array.base();
+  }
+  if (!under || !py::isinstance<py::capsule>(under)) return nullptr;
+  const auto owner = py::reinterpret_borrow<py::capsule>(under);
   if (owner.name() == nullptr || std::strcmp(owner.name(), kOwner) != 0) return nullptr;
   return {*owner.get_pointer<Pages>(), rows.data()};
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import mmap
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -174,11 +175,23 @@ class _Film:
         check_size(frame.width, frame.height, self.where, pixel_limit())  # it may change on the way
         pixels = frame.to_ndarray(format="rgb24")
         turns = round(getattr(frame, "rotation", 0) / 90) % 4  # films from telephones say which way is up
-        return np.ascontiguousarray(np.rot90(pixels, turns) if turns else pixels)
+        return _apart(np.rot90(pixels, turns) if turns else pixels)
 
     def thumb(self, frame: Any) -> NDArray[np.float32]:
         grey = frame.reformat(width=_THUMB[0], height=_THUMB[1], format="gray8")
         return np.asarray(grey.to_ndarray(), np.float32)
+
+
+def _apart(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A copy in pages of its own. The decoder's aligned block goes back to the heap before anything is put behind it.
+
+    If it stayed until the next frames are there, what is kept of a frame would come to lie between such blocks, and a
+    freed one has no room for the next with its alignment: the heap would grow by a frame every frame or two.
+    """
+    own = mmap.mmap(-1, pixels.nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    copy: NDArray[np.uint8] = np.ndarray(pixels.shape, np.uint8, buffer=own)
+    copy[...] = pixels
+    return copy
 
 
 def _times(film: _Film, fps: float | None, frames: int | None) -> list[float]:
