@@ -11,7 +11,7 @@ import pytest
 
 from gemlet import _core
 from gemlet.errors import BadFile
-from gemlet.soft import kept
+from gemlet.soft import Pile, kept
 
 pytest.importorskip("gguf")
 
@@ -421,6 +421,17 @@ def test_what_is_kept():
     with pytest.raises(ValueError, match=r"room for, got \(-1, 4\)"):
         _core.kept_rows(-1, 4)
     assert _core.kept_rows(0, 4).shape == (0, 4)
+
+
+def test_a_pile_of_frames():
+    rng, pile = np.random.default_rng(5), Pile()
+    given = [rng.standard_normal((int(n), 6)).astype(np.float32) for n in rng.integers(1, 9, 300)]
+    for rows in given:
+        pile.add(rows)
+    runs = pile.runs()
+    assert all(_core.is_kept(run) for run in runs)
+    for run, rows in zip(runs, given, strict=True):
+        np.testing.assert_array_equal(run, rows)
 
 
 def test_plain_prompts_are_as_before():

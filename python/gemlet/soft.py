@@ -28,6 +28,7 @@ MARKS = {
 }
 NAMES = {"image": "images", "video": "videos", "audio": "sound"}
 CACHE_BYTES = 1 << 28
+_TOGETHER = 128  # frames whose rows share a piece of a pile; pages that are not written to take no memory
 _FPS = 24  # where nobody knows better
 
 
@@ -160,6 +161,31 @@ def kept(rows: NDArray[Any]) -> NDArray[np.float32]:
     own[...] = rows
     own.flags.writeable = False
     return own
+
+
+class Pile:
+    """Kept rows of frames, one run after the other, in few large pieces: of a single frame nothing is on the heap."""
+
+    def __init__(self) -> None:
+        self._pieces: list[NDArray[np.float32]] = []
+        self._places: list[tuple[int, int, int]] = []  # piece, begin, end
+        self._used = 0
+
+    def add(self, rows: NDArray[np.float32]) -> None:
+        """A copy of one frame's rows (n, D)."""
+        if not self._pieces or self._used + len(rows) > len(self._pieces[-1]):
+            self._pieces.append(_core.kept_rows(_TOGETHER * len(rows), rows.shape[1]))
+            self._used = 0
+        end = self._used + len(rows)
+        self._pieces[-1][self._used : end] = rows
+        self._places.append((len(self._pieces) - 1, self._used, end))
+        self._used = end
+
+    def runs(self) -> list[NDArray[np.float32]]:
+        """What was added, which nobody can change any more."""
+        for piece in self._pieces:
+            piece.flags.writeable = False
+        return [self._pieces[i][begin:end] for i, begin, end in self._places]
 
 
 def _digest(rows: NDArray[np.float32]) -> bytes:

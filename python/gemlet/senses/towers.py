@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _core
 from ..errors import MediaError
-from ..soft import Sized, SoftTokens, sized
+from ..soft import Pile, Sized, SoftTokens, sized, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,13 +42,16 @@ class Eyes:
         from .vision import see_frames
 
         frames = self._fitting(source, image_tokens, options)
-        seen = list(see_frames(self._engine, self._name, frames, image_tokens))
-        count = sum(len(frame.tokens) for frame in seen)
+        pile, times = Pile(), []
+        for frame in see_frames(self._engine, self._name, frames, image_tokens):
+            pile.add(frame.tokens)
+            times.append(frame.seconds)
+        runs = pile.runs()
         note = (
-            f"{len(seen)} frames from {seen[0].stamp} to {seen[-1].stamp}, {count} tokens, at most {image_tokens} each"
+            f"{len(runs)} frames from {stamp(times[0])} to {stamp(times[-1])}, {sum(map(len, runs))} tokens, at most "
+            f"{image_tokens} each"
         )
-        times = [frame.seconds for frame in seen]
-        return SoftTokens([_final(frame.tokens) for frame in seen], "video", times=times, notes=[note])
+        return SoftTokens(runs, "video", times=times, notes=[note])
 
     def size_video(self, source: Any, *, image_tokens: int | str, **options: Any) -> Sized:
         """How many that would be; the film is decoded, which tells how many frames it really has."""
