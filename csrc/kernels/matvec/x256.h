@@ -5,8 +5,8 @@
 namespace gemlet::kernels {
 namespace {
 
-constexpr size_t kPrefetch =
-    2048;  // bytes ahead: at twice as many, long rows of activations leave the first-level cache
+// Bytes ahead: at twice as many, long rows of activations leave the first-level cache.
+constexpr size_t kPrefetch = 2048;
 
 // Sums of neighbouring lanes of a, then of b, within each 128-bit half; the lanes must fit 16 bits.
 inline __m256i add_pairs(__m256i a, __m256i b) {
@@ -42,9 +42,10 @@ __m256i minus_offset(__m256i dot, __m256i activations) {
   return _mm256_sub_epi32(dot, _mm256_slli_epi32(activations, __builtin_ctz(kOffset == 0 ? 1 : kOffset)));
 }
 
-// Asks for the lines of a group that lies kPrefetch further on; past the end of the weights it asks for nothing bad.
+// Asks for the lines of a group that lies kPrefetch further on; past the end of the weights it asks for nothing bad. Inlined
+// by force: as a function without an effect that it can see, GCC 12 drops calls of it.
 template <size_t kBytes>
-void prefetch(const uint8_t* g) {
+[[gnu::always_inline]] inline void prefetch(const uint8_t* g) {
   for (size_t line = 0; line < kBytes; line += 64)
     _mm_prefetch(reinterpret_cast<const char*>(g + kPrefetch + line), _MM_HINT_T0);
 }
@@ -110,15 +111,12 @@ __m256 add_padded(const uint8_t* g, int64_t blocks, const QuantRows& x, int64_t 
   return _mm256_blendv_ps(sums, add_group<F, 8>(padded, x, b, sums), first_lanes(blocks));
 }
 
-enum class Tail { None, Half, Padded };  // blocks after the last whole group: none, four, another number
-
 template <class F, Tail kTail>
 void matvec_rows(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t blocks, const QuantRows& x, float* y) {
   const int64_t groups = blocks / 8;
   int64_t r = 0;
   if constexpr (is_paired<F>())
-    if (blocks >= 8 && blocks <= kMostPairedBlocks - 8)
-      r = matvec_paired < F, kTail != Tail::None > (w, row_bytes, rows, blocks, x, y);
+    if (blocks >= 8 && blocks <= kMostPairedBlocks - 8) r = matvec_paired<F, kTail>(w, row_bytes, rows, blocks, x, y);
   for (; r < rows; ++r) {
     const uint8_t* g = w + static_cast<size_t>(r) * row_bytes;
     __m256 sums = _mm256_setzero_ps();
