@@ -212,6 +212,17 @@ struct FmtQ6_K {
     s[0] = _mm256_srai_epi32(_mm256_slli_epi32(pairs, 16), 16);
     s[1] = _mm256_srai_epi32(pairs, 16);
   }
+  // Those of blocks J to J + 3, each twice in 16 bits: first halves in the lower four lanes.
+  template <int J>
+  static __m256i scale_pairs(const uint8_t* g) {
+    const auto upper_bytes = [](int at) { return at * 0x01000100 | 0x00800080; };
+    constexpr int kAt = 2 * J;
+    const __m256i which =
+        _mm256_setr_epi32(upper_bytes(kAt), upper_bytes(kAt + 2), upper_bytes(kAt + 4), upper_bytes(kAt + 6),
+                          upper_bytes(kAt + 1), upper_bytes(kAt + 3), upper_bytes(kAt + 5), upper_bytes(kAt + 7));
+    const __m256i all = _mm256_broadcastsi128_si256(load16(g + 192));
+    return _mm256_srai_epi16(_mm256_shuffle_epi8(all, which), 8);
+  }
   static __m256 mins(const uint8_t* /*g*/) { return _mm256_setzero_ps(); }
 };
 

@@ -95,17 +95,6 @@ template <class F, int J>
                           _mm256_maddubs_epi16(u.second, load(q + J * 64 + 32)));
 }
 
-// Lanes 64 bits apart, and lanes 32 bits apart, added: a's and b's sums side by side in each half.
-inline __m256i fold_far(__m256i a, __m256i b) {
-  return _mm256_add_epi16(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
-}
-inline __m256i evens(__m256i a, __m256i b) {
-  return _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), 0x88));
-}
-inline __m256i odds(__m256i a, __m256i b) {
-  return _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), 0xDD));
-}
-
 // The integer sums of the four blocks at a and the four at b, a lane a block.
 template <class F>
 [[gnu::always_inline]] inline __m256i paired_sums(const uint8_t* a, const uint8_t* b, const int8_t* q) {
