@@ -17,6 +17,11 @@ namespace {
 
 inline __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 inline __m128i load16(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+inline __m128i load4(const void* p) {
+  int four = 0;
+  std::memcpy(&four, p, 4);
+  return _mm_cvtsi32_si128(four);
+}
 
 // Four bytes, as often as there is room.
 inline __m256i broadcast4(const void* p) {
@@ -33,22 +38,23 @@ inline __m256i nibbles(const uint8_t* packed) {
   return _mm256_and_si256(shifted, _mm256_set1_epi8(15));
 }
 
-// Four binary16 that lie kStride bytes apart, put together in a general register: the vector units have enough to do.
+// The binary16 with which two, or four, blocks begin that lie kStride bytes apart. Put together in general registers they
+// would be twice as many instructions.
 template <size_t kStride>
-uint64_t four_halves(const uint8_t* p) {
-  uint16_t h[4];
-  for (size_t i = 0; i < 4; ++i) std::memcpy(h + i, p + i * kStride, 2);
-  const uint32_t low = h[0] | static_cast<uint32_t>(h[1]) << 16, high = h[2] | static_cast<uint32_t>(h[3]) << 16;
-  return low | static_cast<uint64_t>(high) << 32;
+__m128i two_halves(const uint8_t* block) {
+  return _mm_unpacklo_epi16(load4(block), load16(block + kStride));
+}
+template <size_t kStride>
+__m128i four_halves(const uint8_t* group) {
+  return _mm_unpacklo_epi32(two_halves<kStride>(group), two_halves<kStride>(group + 2 * kStride));
 }
 
 // The binary16 scales of kBlocks (8 or 4) blocks that lie kStride bytes apart.
 template <size_t kStride, int kBlocks>
 __m256 half_scales(const uint8_t* group) {
-  auto low = static_cast<long long>(four_halves<kStride>(group)), high = 0LL;
-  if (kBlocks == 8) high = static_cast<long long>(four_halves<kStride>(group + 4 * kStride));
-  __asm__("" : "+r"(low), "+r"(high));  // or the compiler inserts them into a vector one by one after all
-  return _mm256_cvtph_ps(_mm_set_epi64x(high, low));
+  __m128i halves = four_halves<kStride>(group);
+  if (kBlocks == 8) halves = _mm_unpacklo_epi64(halves, four_halves<kStride>(group + 4 * kStride));
+  return _mm256_cvtph_ps(halves);
 }
 
 inline float half_at(const uint8_t* p) {
@@ -73,6 +79,13 @@ struct FmtQ4_0 {
   static __m256 mins(const uint8_t* /*g*/) { return _mm256_setzero_ps(); }
 };
 
+// 16 in the bytes whose bit is set in `bytes`, element i in bit i % 8. The highest bit alone is a negative byte.
+inline __m256i fifth_bits(__m256i bytes) {
+  const __m256i bit = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201ULL));
+  const __m256i sixteen = _mm256_set1_epi64x(static_cast<long long>(0xF010101010101010ULL));
+  return _mm256_sign_epi8(sixteen, _mm256_and_si256(bytes, bit));
+}
+
 struct FmtQ5_0 {
   static constexpr codec::Type kType = codec::Type::Q5_0;
   static constexpr int kOffset = 16, kMax = 31;
@@ -83,13 +96,11 @@ struct FmtQ5_0 {
     const uint8_t* block = g + J * sizeof(codec::BlockQ5_0);
     int high = 0;
     std::memcpy(&high, block + 2, 4);
-    // Bit i of `high` to byte i: spread the four bytes, keep one bit of each, compare.
+    // Bit i of `high` to byte i: spread the four bytes, keep one bit of each.
     const __m256i spread = _mm256_shuffle_epi8(
         _mm256_set1_epi32(high),
         _mm256_setr_epi64x(0x0000000000000000LL, 0x0101010101010101LL, 0x0202020202020202LL, 0x0303030303030303LL));
-    const __m256i bit = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201ULL));
-    const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit);
-    return _mm256_or_si256(nibbles(block + 6), _mm256_and_si256(set, _mm256_set1_epi8(16)));
+    return _mm256_or_si256(nibbles(block + 6), fifth_bits(spread));
   }
   template <int kBlocks = 8>
   static __m256 scales(const uint8_t* g) {
@@ -200,6 +211,17 @@ struct FmtQ6_K {
     const __m256i pairs = _mm256_cvtepi8_epi16(load16(g + 192));  // lane J: scales 2 J and 2 J + 1
     s[0] = _mm256_srai_epi32(_mm256_slli_epi32(pairs, 16), 16);
     s[1] = _mm256_srai_epi32(pairs, 16);
+  }
+  // Those of blocks J to J + 3, each twice in 16 bits: first halves in the lower four lanes.
+  template <int J>
+  static __m256i scale_pairs(const uint8_t* g) {
+    const auto upper_bytes = [](int at) { return at * 0x01000100 | 0x00800080; };
+    constexpr int kAt = 2 * J;
+    const __m256i which =
+        _mm256_setr_epi32(upper_bytes(kAt), upper_bytes(kAt + 2), upper_bytes(kAt + 4), upper_bytes(kAt + 6),
+                          upper_bytes(kAt + 1), upper_bytes(kAt + 3), upper_bytes(kAt + 5), upper_bytes(kAt + 7));
+    const __m256i all = _mm256_broadcastsi128_si256(load16(g + 192));
+    return _mm256_srai_epi16(_mm256_shuffle_epi8(all, which), 8);
   }
   static __m256 mins(const uint8_t* /*g*/) { return _mm256_setzero_ps(); }
 };

@@ -5,8 +5,8 @@
 namespace gemlet::kernels {
 namespace {
 
-constexpr size_t kPrefetch =
-    2048;  // bytes ahead: at twice as many, long rows of activations leave the first-level cache
+// Bytes ahead: at twice as many, long rows of activations leave the first-level cache.
+constexpr size_t kPrefetch = 2048;
 
 // Sums of neighbouring lanes of a, then of b, within each 128-bit half; the lanes must fit 16 bits.
 inline __m256i add_pairs(__m256i a, __m256i b) {
@@ -30,6 +30,17 @@ __m256i sum_four(__m256i a, __m256i b, __m256i c, __m256i d) {
                           _mm256_castps_si256(_mm256_shuffle_ps(f, g, 0xDD)));
 }
 
+// Of vectors a and b, side by side in each half: lanes 64 bits apart added in 16 bits; the even and the odd 32-bit lanes.
+inline __m256i fold_far(__m256i a, __m256i b) {
+  return _mm256_add_epi16(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+}
+inline __m256i evens(__m256i a, __m256i b) {
+  return _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), 0x88));
+}
+inline __m256i odds(__m256i a, __m256i b) {
+  return _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), 0xDD));
+}
+
 template <class F, int J>
 __m256i block_dot(const uint8_t* g, const int8_t* q) {
   return Dot::template block<F>(F::template u<J>(g), load(q + J * kBlock));
@@ -42,9 +53,10 @@ __m256i minus_offset(__m256i dot, __m256i activations) {
   return _mm256_sub_epi32(dot, _mm256_slli_epi32(activations, __builtin_ctz(kOffset == 0 ? 1 : kOffset)));
 }
 
-// Asks for the lines of a group that lies kPrefetch further on; past the end of the weights it asks for nothing bad.
+// Asks for the lines of a group that lies kPrefetch further on; past the end of the weights it asks for nothing bad. Inlined
+// by force: as a function without an effect that it can see, GCC 12 drops calls of it.
 template <size_t kBytes>
-void prefetch(const uint8_t* g) {
+[[gnu::always_inline]] inline void prefetch(const uint8_t* g) {
   for (size_t line = 0; line < kBytes; line += 64)
     _mm_prefetch(reinterpret_cast<const char*>(g + kPrefetch + line), _MM_HINT_T0);
 }
@@ -58,6 +70,7 @@ constexpr bool is_paired() {
 }  // namespace
 }  // namespace gemlet::kernels
 
+#include "kernels/matvec/halves_x256.h"
 #include "kernels/matvec/paired_x256.h"
 
 namespace gemlet::kernels {
@@ -75,28 +88,39 @@ template <class F, int kBlocks>
   high = _mm256_permute2x128_si256(q0, q1, 0x31);
 }
 
+// The sums of both halves, less the offset, times their scales.
+template <class F>
+[[gnu::always_inline]] inline __m256 scale_halves(const uint8_t* g, const QuantRows& x, int64_t b, __m256i low,
+                                                  __m256i high) {
+  static_assert(F::kOffset == 32);
+  const __m256i s0 = load(x.minus32 + 4 * b), s1 = load(x.minus32 + 4 * b + 16), ones = _mm256_set1_epi16(1);
+  const __m256i minus_low = _mm256_permute4x64_epi64(evens(s0, s1), 0xD8);
+  const __m256i minus_high = _mm256_permute4x64_epi64(odds(s0, s1), 0xD8);
+  const __m256 first = _mm256_cvtepi32_ps(_mm256_add_epi32(low, _mm256_madd_epi16(minus_low, ones)));
+  const __m256 second = _mm256_cvtepi32_ps(_mm256_add_epi32(high, _mm256_madd_epi16(minus_high, ones)));
+  __m256i scale[2];
+  F::halves(g, scale);
+  return _mm256_fmadd_ps(second, _mm256_cvtepi32_ps(scale[1]), _mm256_mul_ps(first, _mm256_cvtepi32_ps(scale[0])));
+}
+
+// What the weights of kBlocks blocks and the activations add up to, but for the scale and the minimum.
+template <class F, int kBlocks>
+[[gnu::always_inline]] inline __m256 group_dot(const uint8_t* g, const QuantRows& x, int64_t b) {
+  if constexpr (F::kHasHalves && Dot::kSumsIn16Bits) {
+    return _mm256_cvtepi32_ps(scaled_sums<F>(g, x, b));
+  } else {
+    __m256i low, high;
+    group_sums<F, kBlocks>(g, x.q + b * kBlock, low, high);
+    if constexpr (F::kHasHalves) return scale_halves<F>(g, x, b, low, high);
+    return _mm256_cvtepi32_ps(minus_offset<F::kOffset>(_mm256_add_epi32(low, high), load(x.sum + b)));
+  }
+}
+
 // One group of blocks added to the partial sums, lane by lane.
 template <class F, int kBlocks>
 [[gnu::always_inline]] inline __m256 add_group(const uint8_t* g, const QuantRows& x, int64_t b, __m256 sums) {
-  __m256i low, high;
-  group_sums<F, kBlocks>(g, x.q + b * kBlock, low, high);
-  __m256 dot;
-  if constexpr (!F::kHasHalves) {
-    dot = _mm256_cvtepi32_ps(minus_offset<F::kOffset>(_mm256_add_epi32(low, high), load(x.sum + b)));
-  } else {
-    static_assert(F::kOffset == 32);
-    const __m256 s0 = _mm256_castsi256_ps(load(x.minus32 + 4 * b));
-    const __m256 s1 = _mm256_castsi256_ps(load(x.minus32 + 4 * b + 16));
-    const __m256i sum_low = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(s0, s1, 0x88)), 0xD8);
-    const __m256i sum_high = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(s0, s1, 0xDD)), 0xD8);
-    const __m256i ones = _mm256_set1_epi16(1);
-    const __m256 first = _mm256_cvtepi32_ps(_mm256_add_epi32(low, _mm256_madd_epi16(sum_low, ones)));
-    const __m256 second = _mm256_cvtepi32_ps(_mm256_add_epi32(high, _mm256_madd_epi16(sum_high, ones)));
-    __m256i scale[2];
-    F::halves(g, scale);
-    dot = _mm256_fmadd_ps(second, _mm256_cvtepi32_ps(scale[1]), _mm256_mul_ps(first, _mm256_cvtepi32_ps(scale[0])));
-  }
-  sums = _mm256_fmadd_ps(dot, _mm256_mul_ps(F::template scales<kBlocks>(g), _mm256_loadu_ps(x.d + b)), sums);
+  const __m256 scale = _mm256_mul_ps(F::template scales<kBlocks>(g), _mm256_loadu_ps(x.d + b));
+  sums = _mm256_fmadd_ps(group_dot<F, kBlocks>(g, x, b), scale, sums);
   if constexpr (F::kHasMin) sums = _mm256_fnmadd_ps(F::mins(g), _mm256_loadu_ps(x.dsum + b), sums);
   return sums;
 }
@@ -110,15 +134,12 @@ __m256 add_padded(const uint8_t* g, int64_t blocks, const QuantRows& x, int64_t 
   return _mm256_blendv_ps(sums, add_group<F, 8>(padded, x, b, sums), first_lanes(blocks));
 }
 
-enum class Tail { None, Half, Padded };  // blocks after the last whole group: none, four, another number
-
 template <class F, Tail kTail>
 void matvec_rows(const uint8_t* w, size_t row_bytes, int64_t rows, int64_t blocks, const QuantRows& x, float* y) {
   const int64_t groups = blocks / 8;
   int64_t r = 0;
   if constexpr (is_paired<F>())
-    if (blocks >= 8 && blocks <= kMostPairedBlocks - 8)
-      r = matvec_paired < F, kTail != Tail::None > (w, row_bytes, rows, blocks, x, y);
+    if (blocks >= 8 && blocks <= kMostPairedBlocks - 8) r = matvec_paired<F, kTail>(w, row_bytes, rows, blocks, x, y);
   for (; r < rows; ++r) {
     const uint8_t* g = w + static_cast<size_t>(r) * row_bytes;
     __m256 sums = _mm256_setzero_ps();
