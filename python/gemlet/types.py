@@ -50,6 +50,20 @@ class GenerateArgs(TypedDict, total=False):
     progress: Callable[[int, int], object] | None
 
 
+class ChatArgs(GenerateArgs, total=False):
+    """The keyword arguments of `Model.chat`, for type checkers."""
+
+    images: Any
+    audio: Any
+    video: Any
+    image_tokens: int | str | None
+    fps: float | None
+    tools: Any
+    tool_choice: Any
+    think: bool
+    preserve_thinking: bool
+
+
 def unknown_option(call: str, given: Iterable[str], known: Iterable[str]) -> Exception:
     """The error for options that `call` does not have: TypeError with the nearest name, or what comes later."""
     name = next(iter(given))

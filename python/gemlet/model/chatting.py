@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..chat.format import ChatFormat, Prompt
     from ..chat.result import ChatResult
     from ..chat.stream import ChatStream
-    from ..types import GenerateArgs
+    from ..types import ChatArgs
 
     Messages = str | Sequence[Any]
 
@@ -57,38 +57,10 @@ class Chatting(Generating):
 
         @overload
         def chat(
-            self,
-            messages: Messages,
-            *,
-            images: Any = ...,
-            audio: Any = ...,
-            video: Any = ...,
-            image_tokens: int | str | None = ...,
-            fps: float | None = ...,
-            tools: Any = ...,
-            tool_choice: Any = ...,
-            think: bool = ...,
-            preserve_thinking: bool = ...,
-            stream: Literal[False] = ...,
-            **options: Unpack[GenerateArgs],
+            self, messages: Messages, *, stream: Literal[False] = ..., **options: Unpack[ChatArgs]
         ) -> ChatResult: ...
         @overload
-        def chat(
-            self,
-            messages: Messages,
-            *,
-            images: Any = ...,
-            audio: Any = ...,
-            video: Any = ...,
-            image_tokens: int | str | None = ...,
-            fps: float | None = ...,
-            tools: Any = ...,
-            tool_choice: Any = ...,
-            think: bool = ...,
-            preserve_thinking: bool = ...,
-            stream: Literal[True],
-            **options: Unpack[GenerateArgs],
-        ) -> ChatStream: ...
+        def chat(self, messages: Messages, *, stream: Literal[True], **options: Unpack[ChatArgs]) -> ChatStream: ...
 
     def chat(
         self,
@@ -139,37 +111,11 @@ class Chatting(Generating):
 
         @overload
         def achat(
-            self,
-            messages: Messages,
-            *,
-            images: Any = ...,
-            audio: Any = ...,
-            video: Any = ...,
-            image_tokens: int | str | None = ...,
-            fps: float | None = ...,
-            tools: Any = ...,
-            tool_choice: Any = ...,
-            think: bool = ...,
-            preserve_thinking: bool = ...,
-            stream: Literal[False] = ...,
-            **options: Unpack[GenerateArgs],
+            self, messages: Messages, *, stream: Literal[False] = ..., **options: Unpack[ChatArgs]
         ) -> Awaitable[ChatResult]: ...
         @overload
         def achat(
-            self,
-            messages: Messages,
-            *,
-            images: Any = ...,
-            audio: Any = ...,
-            video: Any = ...,
-            image_tokens: int | str | None = ...,
-            fps: float | None = ...,
-            tools: Any = ...,
-            tool_choice: Any = ...,
-            think: bool = ...,
-            preserve_thinking: bool = ...,
-            stream: Literal[True],
-            **options: Unpack[GenerateArgs],
+            self, messages: Messages, *, stream: Literal[True], **options: Unpack[ChatArgs]
         ) -> AsyncChatStream: ...
 
     def achat(

@@ -17,9 +17,13 @@ from .chatting import Chatting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Literal, overload
+
+    from typing_extensions import Unpack
 
     from ..chat.result import ChatResult
     from ..chat.stream import ChatStream
+    from ..types import ChatArgs
 
 _BUDGET = 1 << 28  # bytes of keys and values a session keeps; its newest turn always stays
 _FORMAT = 2  # since 2, soft tokens follow the JSON
@@ -38,6 +42,17 @@ class Session:
         self._messages = [dict(message) for message in messages]
         self._running: tuple[list[dict[str, Any]], ChatStream] | None = None
         self._lock = threading.RLock()
+
+    if TYPE_CHECKING:
+
+        @overload
+        def chat(
+            self, message: str | dict[str, Any], *, stream: Literal[False] = ..., **options: Unpack[ChatArgs]
+        ) -> ChatResult: ...
+        @overload
+        def chat(
+            self, message: str | dict[str, Any], *, stream: Literal[True], **options: Unpack[ChatArgs]
+        ) -> ChatStream: ...
 
     def chat(self, message: str | dict[str, Any], *, stream: bool = False, **options: Any) -> ChatResult | ChatStream:
         """The next turn: a string, or one message (a tool's answer, say); options are those of `Model.chat`.
