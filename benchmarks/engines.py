@@ -51,6 +51,7 @@ class Gemlet:
         began = time.perf_counter()
         self._model = load(path, threads=threads, context=context, draft="off")
         self._load_s = time.perf_counter() - began
+        self._room: Any = None  # of logits
 
     def loaded(self) -> dict[str, float]:
         return {"seconds": self._load_s, "anon_mib": anonymous_mib()}
@@ -78,10 +79,12 @@ class Gemlet:
         return time.perf_counter() - began
 
     def logits(self, tokens: int) -> float:
-        """Seconds of the logits of every position."""
+        """Seconds of the logits of every position, into memory that is kept, as llama.cpp keeps its own."""
+        if self._room is None or len(self._room) != tokens:
+            self._room = self._model.logits(self._ids(tokens))
         self._model.forget()
         began = time.perf_counter()
-        self._model.logits(self._ids(tokens))
+        self._model.logits(self._ids(tokens), out=self._room)
         return time.perf_counter() - began
 
     def decode(self, tokens: int) -> float:

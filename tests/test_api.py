@@ -141,6 +141,24 @@ def test_logits(m):
         m.logits(ids, positions=len(ids))
 
 
+def test_logits_into_given_room(m):
+    expected = m.logits("Paris is", positions=slice(-2, None))
+    whole = np.zeros(2 * m.vocab_size + 1, np.float32)
+    for first in (0, 1):  # at any place, a line's beginning or not
+        room = whole[first : first + 2 * m.vocab_size].reshape(2, -1)
+        room[:] = np.nan
+        assert m.logits("Paris is", positions=slice(-2, None), out=room) is room
+        np.testing.assert_array_equal(room, expected)
+    frozen = expected.copy()
+    frozen.flags.writeable = False
+    twice = np.zeros((2, 2 * m.vocab_size), np.float32)
+    for wrong in (frozen, expected[:1], expected.astype(np.float64), twice[:, ::2]):
+        with pytest.raises(ValueError, match=rf"logits: out: expected a writable .*\(2, {m.vocab_size}\), got"):
+            m.logits("Paris is", positions=slice(-2, None), out=wrong)
+    with pytest.raises(TypeError, match="got list"):
+        m.logits("Paris is", out=[])
+
+
 def test_logits_above_the_limit_are_refused_before_any_work(m, monkeypatch):
     monkeypatch.setattr("gemlet.model.questions.LOGITS_LIMIT", 8 << 20)
     began = time.perf_counter()

@@ -21,6 +21,7 @@ namespace gemlet::bind {
 namespace {
 
 using engine::Engine;
+using Floats = py::array_t<float, py::array::c_style>;
 
 // The engine's thread may be in a constraint and want the GIL, which whoever drops the last reference holds.
 void let_go(const Engine* e) {
@@ -97,8 +98,15 @@ void run(const std::shared_ptr<Engine>& e, const std::shared_ptr<engine::Job>& j
   wait_for(*job);
 }
 
-py::array_t<float> logits(const std::shared_ptr<Engine>& e, const py::object& ids,
-                          const std::optional<In<int64_t>>& positions) {
+// Where results (n, V) go that a caller has room for, which must fit as it is: a copy would never come back to it.
+Floats given_room(const Floats& room, int64_t n, int64_t width) {
+  if (room.ndim() != 2 || room.shape(0) != n || room.shape(1) != width || !room.writeable())
+    throw BadArgument(cat("out: expected a writable C-contiguous float32 array of shape (", n, ", ", width, ")"));
+  return room;
+}
+
+Floats logits(const std::shared_ptr<Engine>& e, const py::object& ids, const std::optional<In<int64_t>>& positions,
+              const std::optional<Floats>& room) {
   model::Prompt prompt = prompt_from(ids, e->decoder().config());
   std::vector<int64_t> wanted;
   if (positions) {
@@ -107,7 +115,8 @@ py::array_t<float> logits(const std::shared_ptr<Engine>& e, const py::object& id
   } else {
     for (size_t i = 0; i < prompt.ids.size(); ++i) wanted.push_back(static_cast<int64_t>(i));
   }
-  py::array_t<float> y = out_at_line<float>({static_cast<int64_t>(wanted.size()), e->decoder().config().vocabulary});
+  const auto n = static_cast<int64_t>(wanted.size()), width = e->decoder().config().vocabulary;
+  Floats y = room ? given_room(*room, n, width) : Floats(out_at_line<float>({n, width}));
   run(e, std::make_shared<engine::LogitsJob>(*e, std::move(prompt), std::move(wanted), y.mutable_data()));
   return y;
 }
@@ -215,7 +224,8 @@ void register_model(py::module_& m) {
       .def("memory", &memory)
       .def_property_readonly(
           "tokenizer", [](const Engine& e) { return std::const_pointer_cast<text::Tokenizer>(e.shared_tokenizer()); })
-      .def("logits", &logits, py::arg("ids"), py::arg("positions") = py::none())
+      .def("logits", &logits, py::arg("ids"), py::arg("positions") = py::none(),
+           py::arg("out").noconvert() = py::none())
       .def("hidden", &hidden, py::arg("ids"), py::arg("layers"))
       .def("score", &score, py::arg("ids"), py::arg("first") = 1)
       .def("routing", &routing, py::arg("ids"))

@@ -1,4 +1,4 @@
-"""Foreign arrays -> checked int32 token ids. The one place that decides what counts as ids."""
+"""Arrays that callers give: checked int32 token ids of foreign ones, and room for results."""
 
 from __future__ import annotations
 
@@ -44,6 +44,20 @@ def as_ids(source: Any, vocab_size: int, name: str = "x") -> NDArray[np.int32]:
         at = int(wrong[0])
         raise ValueError(f"{name}[{at}]: token id {int(array[at])} is outside the vocabulary, 0 to {vocab_size - 1}")
     return np.array(array, dtype=np.int32, order="C", copy=True)
+
+
+def check_room(call: str, out: Any, shape: tuple[int, ...]) -> None:
+    """Refuse an `out` that results of this shape cannot be written to as it is.
+
+    >>> check_room("logits", np.empty((2, 3), np.float32), (2, 3))
+    """
+    wanted = f"{call}: out: expected a writable C-contiguous float32 array of shape {shape}, got"
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{wanted} {type(out).__name__}")
+    fits = out.dtype == np.float32 and out.shape == shape and out.flags.c_contiguous
+    if not fits or not out.flags.writeable or not out.flags.aligned:
+        kind = "" if out.flags.writeable else "read-only "
+        raise ValueError(f"{wanted} {kind}{out.dtype} of shape {out.shape} and strides {out.strides}")
 
 
 def as_positions(positions: Any, count: int) -> NDArray[np.int64]:

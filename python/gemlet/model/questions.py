@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arrays import as_ids, as_positions, several
+from ..arrays import as_ids, as_positions, check_room, several
 from ..results import Routing
 from ..types import check_choice, check_int, check_labels
 from . import measures
@@ -29,14 +29,20 @@ LOGITS_LIMIT = 1 << 30  # bytes of one result; past it a call is more likely a m
 class Questions(Opened):
     """The methods of `Model` that answer them."""
 
-    def logits(self, x: Tokens, *, positions: Any = None) -> NDArray[np.float32]:
+    def logits(
+        self, x: Tokens, *, positions: Any = None, out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
         """Logits (n, V) float32 of the token after each of the wanted positions, as the sampler sees them.
 
         positions: ints, a slice, or None for all; negatives count from the end. Results above 1 GiB are refused.
+        out: a C-contiguous float32 array (n, V) to write them to, which is then what comes back. In a loop it saves new
+        memory for each result, which the system has to clear; what `logits` returned before is best.
 
         >>> last = m.logits("Paris is the capital of", positions=-1)
         >>> last.shape, m.detokenize([last[0].argmax()])
         ((1, 262144), ' France')
+        >>> m.logits("Rome is the capital of", positions=-1, out=last) is last, m.detokenize([last[0].argmax()])
+        (True, ' Italy')
         """
         ids = self._ids(x)
         measures.fits("logits", len(ids), self.context)
@@ -47,9 +53,11 @@ class Questions(Opened):
                 f"logits: {len(wanted)} positions x {self.vocab_size} logits: {size / 2**30:.2f} GiB, past the limit "
                 f"of {LOGITS_LIMIT / 2**30:g} GiB; ask for at most {LOGITS_LIMIT // (4 * self.vocab_size)} at a time"
             )
+        if out is not None:
+            check_room("logits", out, (len(wanted), self.vocab_size))
         if len(wanted) == 0:
-            return np.empty((0, self.vocab_size), np.float32)
-        return self._engine.logits(ids, None if positions is None else wanted)
+            return np.empty((0, self.vocab_size), np.float32) if out is None else out
+        return self._engine.logits(ids, None if positions is None else wanted, out)
 
     def hidden(self, x: Tokens, *, layers: Sequence[int | str] = ("final",)) -> NDArray[np.float32]:
         """States (len(layers), T, D) float32: i is after layer i (negatives from the end), "final" after the last norm.
