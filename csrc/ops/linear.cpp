@@ -21,6 +21,11 @@ constexpr int64_t kLongPart = 3, kParts = 4;  // three quarters in long streams
 constexpr int64_t kShortStreamsPerThread = 6;
 constexpr int64_t kStreamBytes = 1 << 20;
 
+// So few tokens that products with the weights as they lie cost less than unpacking them. A piece of rows comes from memory for
+// the first token and from the second-level cache for the others.
+constexpr int64_t kFewTokens = 4;
+constexpr int64_t kFewBytes = 64 << 10;
+
 int64_t padded_blocks(int64_t cols) {
   constexpr int64_t kPad = int64_t{kernels::kBlock} * kernels::kPadBlocks;
   return (cols + kPad - 1) / kPad * kernels::kPadBlocks;
@@ -157,6 +162,16 @@ void run_panels(Context& on, const Plan& plan, const kernels::QuantRows& q, int6
   }
 }
 
+void run_few(const Plan& plan, const kernels::QuantRows& q, int64_t tokens, int64_t r, int64_t n) {
+  const codec::Matrix& w = *plan.product->w;
+  const int64_t fit = kFewBytes / (static_cast<int64_t>(w.row_bytes) * kRowStep);
+  const int64_t piece = tokens == 1 ? n : std::max<int64_t>(1, fit) * kRowStep;
+  for (int64_t done = 0; done < n; done += piece)
+    for (int64_t t = 0; t < tokens; ++t)
+      plan.format->matvec(w.row(r + done), w.row_bytes, std::min(piece, n - done), w.cols / kernels::kBlock,
+                          from_row(q, t), plan.product->y.row(t) + r + done);
+}
+
 }  // namespace
 
 size_t Context::bytes() const {
@@ -192,9 +207,8 @@ void run(Context& on, const Task& task, Rows<const float> x, const kernels::Quan
   float* const y = p.y.data + task.first;
   if (task.plan->format == nullptr)
     run_float(on, w, {x.row(p.first), p.y.rows, x.cols, x.stride}, task.first, task.count, y, p.y.stride, worker);
-  else if (p.y.rows == 1)
-    task.plan->format->matvec(w.row(task.first), w.row_bytes, task.count, w.cols / kernels::kBlock,
-                              from_row(q, p.first), y);
+  else if (p.y.rows <= kFewTokens)
+    run_few(*task.plan, from_row(q, p.first), p.y.rows, task.first, task.count);
   else
     run_panels(on, *task.plan, from_row(q, p.first), p.y.rows, task.first, task.count, worker);
 }
