@@ -1,4 +1,4 @@
-// Products with weights in any format. One token: the block layout is streamed as it is. Several: 16 rows at a time are
+// Products with weights in any format. Few tokens: the block layout is streamed as it is. More: 16 rows at a time are
 // unpacked into a panel that stays in cache and is used for all tokens; the weights are never copied as a whole.
 // Formats without a fast path, and float compute, decode a few rows to float32 instead; 16-bit floats are streamed too.
 #include <algorithm>
@@ -21,8 +21,8 @@ constexpr int64_t kLongPart = 3, kParts = 4;  // three quarters in long streams
 constexpr int64_t kShortStreamsPerThread = 6;
 constexpr int64_t kStreamBytes = 1 << 20;
 
-// So few tokens that products with the weights as they lie cost less than unpacking them. A piece of rows comes from memory for
-// the first token and from the second-level cache for the others.
+// So few tokens that products with the weights as they lie cost less than unpacking them. A piece of rows comes from
+// memory for the first token and from the second-level cache for the others.
 constexpr int64_t kFewTokens = 4;
 constexpr int64_t kFewBytes = 64 << 10;
 
@@ -203,10 +203,9 @@ kernels::QuantRows Quantised::fill(Context& on, Rows<const float> x) {
 
 void run(Context& on, const Task& task, Rows<const float> x, const kernels::QuantRows& q, int worker) {
   const Product& p = *task.plan->product;
-  const codec::Matrix& w = *p.w;
-  float* const y = p.y.data + task.first;
   if (task.plan->format == nullptr)
-    run_float(on, w, {x.row(p.first), p.y.rows, x.cols, x.stride}, task.first, task.count, y, p.y.stride, worker);
+    run_float(on, *p.w, {x.row(p.first), p.y.rows, x.cols, x.stride}, task.first, task.count, p.y.data + task.first,
+              p.y.stride, worker);
   else if (p.y.rows <= kFewTokens)
     run_few(*task.plan, from_row(q, p.first), p.y.rows, task.first, task.count);
   else
